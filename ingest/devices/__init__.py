@@ -1,0 +1,1 @@
+"""Shelf: one device type a file."""

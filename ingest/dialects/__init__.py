@@ -1,0 +1,1 @@
+"""Shelf: one dialect a file."""

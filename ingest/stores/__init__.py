@@ -1,0 +1,1 @@
+"""Shelf: one history store a file."""

@@ -1,0 +1,1 @@
+"""Shelf: one way of telling people a file."""

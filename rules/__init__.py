@@ -1,0 +1,1 @@
+"""From the log to alerts: a pure core on numpy columns."""

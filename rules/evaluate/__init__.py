@@ -1,0 +1,1 @@
+"""Shelf: one published scoring protocol a file."""

@@ -1,0 +1,85 @@
+"""What a kind of rule is: how it looks at its instances, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.inputs import Json
+from ingest.readings import Mask, Numbers, Times
+
+Verdicts = NDArray[np.int8]
+YES = np.int8(1)
+NO = np.int8(0)
+UNKNOWN = np.int8(-1)  # stale or missing input: neither counts towards `for` nor resolves
+SILENT = np.int8(-2)  # nothing to say at this moment; the last word stands
+
+Rows = NDArray[np.intp]
+Columns = dict[str, NDArray[Any]]
+"""What a kind remembers: named arrays, one row an instance. All of it goes into checkpoints."""
+
+NEVER_US = np.int64(np.iinfo(np.int64).min)
+FOREVER_US = np.int64(np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`n` instances of a rule, and the `m` metrics that its kind asked for, in that order.
+
+    `value` (n, m) is the latest, NaN where never seen or stale; `time_us` (n, m) its event time,
+    NEVER_US where never seen; `fresh` (n, m) what came in just now; `heard_us` (n,) the last
+    arrival of anything from the device; `known_us` (n,) since when the engine knows the instance;
+    `now_us` (n,) the moment, always on the service clock.
+    """
+
+    value: Numbers
+    time_us: Times
+    fresh: Mask
+    heard_us: Times
+    known_us: Times
+    now_us: Times
+    parameters: Mapping[str, Numbers]
+
+    def __len__(self) -> int:
+        return len(self.now_us)
+
+
+class Kind(Protocol):
+    """A frozen dataclass whose fields are the rule's parameters. `KIND` in the file names it."""
+
+    per: ClassVar[Literal["channel", "device"]]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics it looks at. An instance is a channel that has one of them (or a device)."""
+        ...
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The device parameters that it asks for, as in `param.set_pressure`."""
+        ...
+
+    def fresh_columns(self, n: int) -> Columns:
+        """The memory of `n` new instances; an empty dict if it remembers nothing."""
+        ...
+
+    def observe(self, memory: Columns, rows: Rows, scope: Scope) -> Verdicts:
+        """Something new came in for the instances `rows`, whose scope this is: (k,) verdicts.
+        Every instance is at most once in `rows`. Only `memory[...][rows]` may be written."""
+        ...
+
+    def judge(self, memory: Columns, scope: Scope) -> Verdicts:
+        """At a grid point, for all instances: (n,) verdicts. Writes nothing."""
+        ...
+
+    def due_us(self, memory: Columns, scope: Scope) -> Times:
+        """(n,) the next time at which `judge` may answer otherwise though nothing comes in."""
+        ...
+
+    def evidence(self, memory: Columns, scope: Scope, row: int) -> dict[str, Json]:
+        """What to show a person about that instance, beside the metrics' values."""
+        ...

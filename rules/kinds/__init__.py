@@ -1,0 +1,1 @@
+"""Shelf: one kind of rule a file."""

@@ -1,0 +1,1 @@
+"""A community that does not exist."""

@@ -1,0 +1,1 @@
+"""Shelf: one physical model a file."""
