@@ -33,7 +33,9 @@ class Scope:
     `value` (n, m) is the latest, NaN where never seen or stale; `time_us` (n, m) its event time,
     NEVER_US where never seen; `fresh` (n, m) what came in just now; `heard_us` (n,) the last
     arrival of anything from the device; `known_us` (n,) since when the engine knows the instance;
-    `now_us` (n,) the moment, always on the service clock.
+    `now_us` (n,) the moment, always on the service clock; `seen_since_us[kind]` (n,) since when a
+    camera of the same place (building, and stairwell where it has one) sees such a thing without
+    a break, NEVER_US while none does.
     """
 
     value: Numbers
@@ -43,6 +45,7 @@ class Scope:
     known_us: Times
     now_us: Times
     parameters: Mapping[str, Numbers]
+    seen_since_us: Mapping[str, Times]
 
     def __len__(self) -> int:
         return len(self.now_us)
@@ -61,6 +64,11 @@ class Kind(Protocol):
     @property
     def parameters(self) -> tuple[str, ...]:
         """The device parameters that it asks for, as in `param.set_pressure`."""
+        ...
+
+    @property
+    def sightings(self) -> tuple[str, ...]:
+        """The kinds of camera event that it asks for in `Scope.seen_since_us`."""
         ...
 
     def fresh_columns(self, n: int) -> Columns:
