@@ -51,8 +51,22 @@ class Scope:
         return len(self.now_us)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a kind's field means, for whoever writes a rulebook: `Annotated[int, Told(zh, en)]`."""
+
+    zh: str
+    en: str
+
+
 class Kind(Protocol):
-    """A frozen dataclass whose fields are the rule's parameters. `KIND` in the file names it."""
+    """A frozen dataclass whose fields are the rule's parameters. `KIND` in the file names it.
+
+    A field is a str, int, float, bool, Literal, or a tuple of str; in the rulebook it has its own
+    name, but `after_s: int` is written as a duration, `after: 5m`. `__post_init__` raises
+    ValueError for a value that cannot be used (ExpressionError for a condition). The docstring's
+    first paragraph is the reference manual.
+    """
 
     per: ClassVar[Literal["channel", "device"]]
 
