@@ -36,4 +36,6 @@ def nearest(word: str, words: tuple[str, ...]) -> str:
 
 
 def _group(package: str) -> str:
-    return f"courtyard.{package.rpartition('.')[2]}"
+    """The entry-point group of a shelf; a simulator is a model of a device to us only."""
+    word = package.rpartition(".")[2]
+    return "courtyard.simulators" if word == "models" else f"courtyard.{word}"

@@ -35,16 +35,16 @@ def judge(
     """Columns of shape (n,). Rows with `device_us == NO_TIME` have no time of their own."""
     missing = device_us == NO_TIME
     unset = ~missing & (device_us < UNSET_US)
-    believed = ~missing & ~unset & ((flags & Flag.TS_UNIT) == 0)
+    believed = ~missing & ~unset & ((flags & np.uint16(Flag.TS_UNIT)) == 0)
     # a difference with NO_TIME would overflow, so such rows get an age of zero
     age_us = np.where(believed, arrival_us - np.where(believed, device_us, arrival_us), 0)
     ahead = age_us < -AHEAD_US
     late = age_us > LATE_US
     judged = flags.copy()
-    judged[missing] |= Flag.TS_MISSING
-    judged[unset] |= Flag.TS_UNSET
-    judged[ahead] |= Flag.CLOCK_AHEAD
-    judged[late] |= Flag.LATE
+    judged[missing] |= np.uint16(Flag.TS_MISSING)
+    judged[unset] |= np.uint16(Flag.TS_UNSET)
+    judged[ahead] |= np.uint16(Flag.CLOCK_AHEAD)
+    judged[late] |= np.uint16(Flag.LATE)
     return Judged(
         np.where(believed & ~ahead, device_us, arrival_us),
         judged,

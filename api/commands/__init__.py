@@ -1,0 +1,1 @@
+"""The `courtyard` command: one file a command, each imports what it needs when it runs."""
