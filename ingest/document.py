@@ -71,9 +71,9 @@ class Document:
     tree: Any
     sha256: str
 
-    def problem(self, path: Sequence[str | int], message: str) -> Problem:
-        """A problem at the place that `path` names, or at its nearest existing ancestor."""
-        line, column = _position(self.tree, path)
+    def problem(self, path: Sequence[str | int], message: str, *, at_key: bool = False) -> Problem:
+        """A problem with the value (or the key) that `path` names, or its nearest ancestor."""
+        line, column = _position(self.tree, path, at_key=at_key)
         return Problem(self.file, line, column, ".".join(str(part) for part in path), message)
 
     def parse(self, model: type[M]) -> M:
@@ -86,9 +86,10 @@ class Document:
 
     def _told(self, entry: Any) -> Problem:
         path = [part for part in entry["loc"] if not _is_union_tag(part)]
-        if entry["type"] == "unknown_key":
+        unknown = entry["type"] == "unknown_key"
+        if unknown:
             path.append(entry["ctx"]["key"].strip("'"))
-        return self.problem(path, entry["msg"])
+        return self.problem(path, entry["msg"], at_key=unknown)
 
 
 def read_document(file: Path | str, text: str | None = None) -> Document:
@@ -110,14 +111,14 @@ def _is_union_tag(part: str | int) -> bool:
     return isinstance(part, str) and ("[" in part or part in {"str", "int", "float", "bool"})
 
 
-def _position(tree: Any, path: Sequence[str | int]) -> tuple[int, int]:
+def _position(tree: Any, path: Sequence[str | int], *, at_key: bool) -> tuple[int, int]:
     line, column, node = 0, 0, tree
     for part in path:
         try:
             if isinstance(node, CommentedMap):
                 line, column = node.lc.key(part)
                 following = node[part]
-                if not isinstance(following, CommentedMap | CommentedSeq):
+                if not at_key and not isinstance(following, CommentedMap | CommentedSeq):
                     line, column = node.lc.value(part)
             elif isinstance(node, CommentedSeq) and isinstance(part, int):
                 line, column = node.lc.item(part)
