@@ -76,16 +76,20 @@ class Document:
         line, column = _position(self.tree, path, at_key=at_key)
         return Problem(self.file, line, column, ".".join(str(part) for part in path), message)
 
-    def parse(self, model: type[M]) -> M:
-        """Raises DocumentError with all problems, in the order of their lines."""
+    def parse(self, model: type[M], at: Sequence[str | int] = ()) -> M:
+        """The document, or its part `at` a path. Raises DocumentError with all problems, in the
+        order of their lines."""
+        tree = self.tree
+        for step in at:
+            tree = tree[step]
         try:
-            return model.model_validate(self.tree)
+            return model.model_validate(tree)
         except ValidationError as error:
-            problems = [self._told(entry) for entry in error.errors()]
+            problems = [self._told(entry, at) for entry in error.errors()]
             raise DocumentError(sorted(problems, key=lambda p: (p.line, p.column))) from None
 
-    def _told(self, entry: Any) -> Problem:
-        path = [part for part in entry["loc"] if not _is_union_tag(part)]
+    def _told(self, entry: Any, at: Sequence[str | int]) -> Problem:
+        path = [*at, *(part for part in entry["loc"] if not _is_union_tag(part))]
         unknown = entry["type"] == "unknown_key"
         if unknown:
             path.append(entry["ctx"]["key"].strip("'"))
@@ -94,8 +98,8 @@ class Document:
 
 def read_document(file: Path | str, text: str | None = None) -> Document:
     """Reads `file`, or `text` under its name. Raises DocumentError on bad YAML, OSError on none."""
-    body = Path(file).read_text(encoding="utf-8") if text is None else text
     try:
+        body = Path(file).read_text(encoding="utf-8") if text is None else text
         tree = YAML(typ="rt", pure=True).load(body)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -104,6 +108,10 @@ def read_document(file: Path | str, text: str | None = None) -> Document:
         raise DocumentError([Problem(str(file), line, column, "", message)]) from None
     except YAMLError as error:
         raise DocumentError([Problem(str(file), 1, 1, "", str(error))]) from None
+    except (UnicodeDecodeError, ValueError, RecursionError, MemoryError) as error:
+        # not UTF-8; a date or number that YAML knows and Python cannot hold; nested without end
+        message = f"cannot be read as YAML: {error or type(error).__name__}"
+        raise DocumentError([Problem(str(file), 1, 1, "", message)]) from None
     return Document(str(file), tree, hashlib.sha256(body.encode()).hexdigest())
 
 
