@@ -37,12 +37,14 @@ class StoreError(Exception):
 
 
 class Store(Protocol):
-    """Of one series and time the best quality stays (flags & BAD), then the latest arrival."""
+    """Of one series and time the best quality counts (flags & BAD), then the latest arrival.
+    Methods raise StoreError; safe to read from several threads."""
 
     def cursor(self) -> Cursor | None: ...
 
     def append(self, readings: Readings, table: SeriesTable, cursor: Cursor) -> None:
-        """Returns when the readings and the cursor are on disk together."""
+        """Returns when the readings and the cursor are on disk together. After a StoreError
+        `cursor()` tells whether they are."""
         ...
 
     def read(
@@ -60,11 +62,20 @@ class Store(Protocol):
         since_us: int,
         until_us: int,
         step_us: int,
-    ) -> Buckets: ...
+    ) -> Buckets:
+        """One series in steps from `since_us`, as `ingest.sift.bucketed`: without BAD readings.
+        ValueError: a step that is not above 0, or more than 100,000 of them."""
+        ...
 
     def scan(self, since_us: int, until_us: int, table: SeriesTable) -> Iterator[Readings]:
         """Everything that arrived in [since, until), by arrival and then time, numbered by
-        `table`, which grows by what it lacked. In slices of at most 500,000 rows."""
+        `table`, which grows by what it lacked. In slices of at most 500,000 rows. What a later
+        arrival has replaced is there as well, where the store keeps it: so it was live."""
+        ...
+
+    def tidy(self) -> bool:
+        """One bounded piece of upkeep (merging, unlinking), called now and then by the one who
+        appends; True if there may be more of it. Changes nothing that can be read."""
         ...
 
     def close(self) -> None: ...
