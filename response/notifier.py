@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TextIO, cast
+
+from ingest.shelf import from_shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class NotifierError(Exception):
 
 
 class Notifier(Protocol):
-    """A file on the notifiers' shelf ends in a function `open_notifier(settings)` that gives one.
+    """A file on the notifiers' shelf ends in a function `open_notifier` that gives one.
     `send` raises NotifierError and nothing else, within its time limit, and names no secret."""
 
     @property
@@ -50,3 +52,27 @@ class Notifier(Protocol):
     async def send(self, notice: Notice) -> Receipt: ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierConfig:
+    """What the settings know about a way of telling; each notifier takes what it needs.
+    `timeout_s` is wall time for one send; `stream` is where a notifier that prints prints to."""
+
+    url: str = ""
+    password: str = field(default="", repr=False)
+    sender: str = ""
+    timeout_s: float = 20.0
+    stream: TextIO | None = field(default=None, repr=False)
+
+
+class OpenNotifier(Protocol):
+    """Connects to nothing yet. ValueError says which setting is wrong and what would be right."""
+
+    def __call__(self, config: NotifierConfig) -> Notifier: ...
+
+
+def open_notifier(word: str, config: NotifierConfig) -> Notifier:
+    """The notifier of that name. LookupError names the nearest valid word."""
+    opener = cast(OpenNotifier, from_shelf("response.notifiers", word, "open_notifier"))
+    return opener(config)
