@@ -262,8 +262,11 @@ def compared(op: ast.cmpop, at: ast.expr, left: Part, right_at: ast.expr, right:
 def _with_word(
     op: ast.cmpop, at: ast.expr, left: Part, right_at: ast.expr, right: Part
 ) -> tuple[Numeric, Numeric]:
-    state, word, word_at = (left, right, right_at) if isinstance(left, State) else (right, left, at)
+    state, word, word_at = right, left, at
+    if isinstance(left, State):
+        state, word, word_at = left, right, right_at
     if not isinstance(state, State):
+        word_at = at if isinstance(left, Word) else right_at
         raise problem_at(word_at, "only a state is compared with a word in quotes")
     if not isinstance(word, Word) or not isinstance(op, ast.Eq | ast.NotEq):
         raise problem_at(at, f"{state.metric.word} is a state, {state_help(state.metric)}")
