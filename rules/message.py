@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-PLACE_WORDS = ("site", "building", "stairwell", "device", "channel", "rule")
+PLACE_WORDS = ("site", "building", "stairwell", "device", "channel", "rule", "since")
 """What every template may name, beside the rule's metrics and `param.NAME`."""
 
 DEFAULT_ZH = "{building}{device}：{rule}"
