@@ -102,6 +102,6 @@ def _message_findings(form: RuleForm, kind: Kind) -> list[Finding]:
     return found
 
 
-def _metric_key(form: RuleForm) -> Place:
+def _metric_key(form: RuleForm) -> Sequence[str | int]:
     key = next((key for key in ("when", "metric") if hasattr(form, key)), "kind")
     return [key]
