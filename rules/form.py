@@ -193,9 +193,10 @@ def _form_type(plain: Any, alias: str | None) -> Any:
         return Duration | None if NoneType in get_args(plain) else Duration
     if plain == tuple[str, ...]:
         return Words
+    bounded = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
     if plain is float:
-        return Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
-    return plain
+        return bounded
+    return bounded | None if plain == float | None else plain
 
 
 def _is_duration(name: str, plain: Any) -> bool:

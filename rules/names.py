@@ -71,9 +71,11 @@ def _unmeasured(
     known: DeviceType, channel: str, metrics: tuple[str, ...], per: str
 ) -> tuple[str, ...]:
     """The metrics that no channel in question has; for a kind that looks at one channel at a time,
-    one channel must have them all. A channel name that the type does not know may have any."""
+    one channel and the main one must have them all. A channel that the type does not know may
+    have any."""
+    main = {quantity.metric for quantity in known.channels.get("main", ())}
     offered = [
-        {quantity.metric for quantity in quantities}
+        {quantity.metric for quantity in quantities} | main
         for pattern, quantities in known.channels.items()
         if fnmatchcase(pattern, channel) or fnmatchcase(channel, pattern)
     ]
@@ -103,5 +105,5 @@ def _message_findings(form: RuleForm, kind: Kind) -> list[Finding]:
 
 
 def _metric_key(form: RuleForm) -> Sequence[str | int]:
-    key = next((key for key in ("when", "metric") if hasattr(form, key)), "kind")
-    return [key]
+    keys = ("when", "metric", "kind")
+    return [next(key for key in keys if getattr(form, key, None) is not None)]
