@@ -100,14 +100,14 @@ class RawBroker:
                 self._converse(client.makefile("rb", buffering=0))
             self._client = None
 
-    def _converse(self, stream: socket.SocketIO) -> None:  # type: ignore[name-defined]
+    def _converse(self, stream: socket.SocketIO) -> None:
         with stream:
             while head := stream.read(1):
                 kind, body = head[0] >> 4, self._body(stream)
                 if not self._answer(kind, body):
                     return
 
-    def _body(self, stream: socket.SocketIO) -> bytes:  # type: ignore[name-defined]
+    def _body(self, stream: socket.SocketIO) -> bytes:
         length, shift = 0, 0
         while True:
             digit = (stream.read(1) or b"\0")[0]
