@@ -14,8 +14,9 @@ import msgspec
 from ingest.clock import US_PER_S, format_duration, parse_us
 from simulators.faults import Truth
 
-ALSO_FOUND_BY: Mapping[str, tuple[str, ...]] = {"C01": ("flying_wire",)}
-"""Beside rules that begin with the fault's code: other beginnings of rule ids, by code."""
+ALSO_FOUND_BY: Mapping[str, tuple[str, ...]] = {"C01": ("flying_wire",), "skab": ("P",)}
+"""Beside rules that begin with the fault's code: other beginnings of rule ids, by code. A labelled
+pump recording does not say which fault it is: any pump rule is right."""
 
 NO_RULE = frozenset({"N04", "N05", "N07", "N09"})
 """Faults of the wire, which the quarantine and flags answer, not a rule: no alert is expected."""
@@ -109,7 +110,9 @@ def score(
     by_device: dict[str, list[Alert]] = {}
     for alert in told:
         by_device.setdefault(alert.device, []).append(alert)
-    matches, used, near = [], set(), set()
+    matches: list[Match] = []
+    used: set[Alert] = set()
+    near: set[Alert] = set()
     for fault in planted:
         inside = [a for a in by_device.get(fault.device, ()) if _inside(fault, a, tolerance_s)]
         right = tuple(alert for alert in inside if finds(alert.rule, fault.fault))

@@ -170,7 +170,7 @@ class CircuitMeters:
         true_w = resistive + motor + overlay + charge + extra
         watt = np.round(true_w * (1 + 0.003 * noise[0]) + 0.7 * noise[1]).clip(0)
         volt = mains_v(now) - 0.2 * watt / 1_000 + 0.6 * noise[2] + self.levers["volt"]
-        volt = np.where(self.levers["volt"] <= -200, 0.0, volt.clip(0, 300))
+        volt = volt.clip(0, 300)
         i3 = 0.06 + self.harmonic * charge / 225 + overlay_i3
         i3 = (i3 * (1 + 0.02 * noise[3]) + 0.006 * noise[4]).clip(0)
         apparent = self._apparent(watt, motor, charge, overlay_i3)
