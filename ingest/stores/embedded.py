@@ -39,30 +39,23 @@ _OURS = ("*.parquet", "*.tmp")
 
 
 class Embedded:
-    """One writer, any number of readers. The writer holds a lock on the folder."""
+    """Any number of processes read; the first that appends or tidies holds a lock on the folder
+    from then on, and is the only one that may."""
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read_only = read_only
         self._parquet = Parquet()
+        self._follower = Follower(folder)
+        self._reader = PartsReader(folder, self._parquet, self._in_force)
         self._writing = threading.Lock()
         self._lock_file: int | None = None
-        # None: a step failed, and only the disk knows whether it was done
+        # None: nothing was written yet, or a step failed, and only the disk knows how it ended
         self._manifest: Manifest | None = None
-        self._in_force = Follower(folder).manifest if read_only else self._own_manifest
-        self._reader = PartsReader(folder, self._parquet, self._in_force)
-        try:
-            if not read_only:
-                self._begin_writing()
-        except BaseException:
-            self.close()
-            raise
 
     def cursor(self) -> Cursor | None:
         return self._in_force().cursor
 
     def append(self, readings: Readings, table: SeriesTable, cursor: Cursor) -> None:
-        self._must_write()
         with self._step() as before:
             parts: list[Part] = []
             for site, day, rows in sift.by_site_and_day(readings, table):
@@ -94,7 +87,6 @@ class Embedded:
         return self._reader.scan(since_us, until_us, table)
 
     def tidy(self) -> bool:
-        self._must_write()
         with self._step() as before:
             self._unlink_replaced(before)
         with self._step() as before:
@@ -106,32 +98,30 @@ class Embedded:
             os.close(self._lock_file)
             self._lock_file = None
 
-    def _own_manifest(self) -> Manifest:
-        return self._manifest or read_manifest(self._folder)
+    def _in_force(self) -> Manifest:
+        return self._manifest or self._follower.manifest()
 
     @contextmanager
     def _step(self) -> Iterator[Manifest]:
-        """One writer at a time, from the manifest that is on disk to the next one."""
+        """From the manifest that is on disk to the next one, one writer at a time."""
         with self._writing:
             try:
-                if self._manifest is None:
-                    self._manifest = self._swept(read_manifest(self._folder))
-                yield self._manifest
+                yield self._manifest or self._begun()
             except (OSError, StoreError) as error:
                 self._manifest = None
                 if isinstance(error, StoreError):
                     raise
                 raise StoreError(f"history in {self._folder}: {error}") from error
 
-    def _begin_writing(self) -> None:
-        try:
+    def _begun(self) -> Manifest:
+        if self._lock_file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock_file = _locked(self._folder / "writer.lock")
-            self._manifest = self._swept(read_manifest(self._folder))
-            # from now on a folder without a manifest is a damaged one
-            write_manifest(self._folder, self._manifest)
-        except OSError as error:
-            raise StoreError(f"history cannot be kept in {self._folder}: {error}") from error
+        manifest = self._swept(read_manifest(self._folder))
+        # from now on a folder without a manifest is a damaged one
+        write_manifest(self._folder, manifest)
+        self._manifest = manifest
+        return manifest
 
     def _swept(self, manifest: Manifest) -> Manifest:
         """The same; every part that it names is there, and what a crash has left behind is not."""
@@ -143,10 +133,6 @@ class Embedded:
         for left in there - named - {replaced.file for replaced in manifest.replaced}:
             (self._folder / left).unlink()
         return manifest
-
-    def _must_write(self) -> None:
-        if self._read_only:
-            raise StoreError(f"history in {self._folder} was opened for reading", permanent=True)
 
     def _write_part(
         self, number: int, site: str, day: int, level: int, rows: Readings, table: SeriesTable
@@ -221,10 +207,10 @@ class Embedded:
         self._manifest = after
 
 
-def open_store(folder: Path, *, read_only: bool = False) -> Embedded:
-    """For writing (one process at a time; raises StoreError if there is another, or if the
-    manifest is damaged), or, `read_only`, for any other process, also before there is anything."""
-    return Embedded(folder, read_only=read_only)
+def open_store(folder: Path) -> Embedded:
+    """For reading at once, also before there is anything, and for writing from the first append
+    on. Opens nothing yet: what is wrong with the folder is told by the first call."""
+    return Embedded(folder)
 
 
 _DAY_0 = date(1970, 1, 1).toordinal()

@@ -83,6 +83,6 @@ class Memory:
             self._state = (Readings.empty(), None)
 
 
-def open_store(folder: Path | None = None, *, read_only: bool = False) -> Memory:
-    """`folder` and `read_only` are what a store on disk needs: nothing is kept here."""
+def open_store(folder: Path | None = None) -> Memory:
+    """`folder` is what a store on disk needs: nothing is kept there."""
     return Memory()
