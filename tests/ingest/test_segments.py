@@ -167,7 +167,7 @@ def test_only_old_segments_that_are_behind_everybody_are_released(folder: Path) 
     writer.release(100)
     assert names(folder) == ["000000000007.db"]  # the open one always stays
     reader = open_reader(folder)
-    with pytest.raises(LookupError, match="batch 3 is no longer kept; the oldest .* is 7"):
+    with pytest.raises(LookupError, match=r"batch 3 is no longer kept; the oldest .* is 7"):
         reader.read(2)
     assert [batch.number for batch in reader.read(6)] == [7]
     assert list(reader.read(7)) == []
@@ -374,7 +374,7 @@ def test_a_reader_beside_the_writer_sees_whole_batches_only(folder: Path) -> Non
                 rows = batch_of(number, number * S, new=new, n=number)
                 writer.commit(rows)
                 writer.release(number - 150)
-        except BaseException as error:  # noqa: BLE001  # told by the assertion below
+        except BaseException as error:  # told by the assertion below
             failed.append(error)
         finally:
             ended.set()
