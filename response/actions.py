@@ -148,7 +148,7 @@ def _revive(session: Session, episode: str, at_us: int) -> int:
         Outbox.episode == episode,
         Outbox.kind == "firing",
         Outbox.state == "cancelled",
-        Outbox.cancelled_because == "acknowledged",
+        Outbox.cancelled_because.in_(("acknowledged", "lost_track")),
     )
     rows = session.scalars(query.with_for_update()).all()
     for row in rows:

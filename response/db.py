@@ -30,8 +30,8 @@ NoticeKind = Literal["firing", "resolved", "missed", "digest"]
 
 NoticeState = Literal["waiting", "leased", "sent", "dead", "cancelled"]
 CancelReason = Literal["", "acknowledged", "resolved", "never_told", "lost_track", "empty"]
-"""`never_told`: the news of the end, for one who was not told of the beginning; `lost_track`:
-the alert was over when its dispatcher was found dead, so that sent or not is unknown."""
+"""`never_told`: the news of the end, for one who was not told of the beginning; `lost_track`: need
+not be told any more, but a dispatcher was lost over it, so that it may have gone out."""
 
 Outcome = Literal["sent", "retry", "dead", "unknown"]
 

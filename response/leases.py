@@ -12,7 +12,7 @@ from ingest.changes import SEVERITIES
 from response import wording
 from response.db import Alert, Attempt, CancelReason, Outbox, Outcome, writing
 from response.notifier import Notice, NotifierError, Receipt
-from response.outbox import cancel, drop_followers
+from response.outbox import cancel, may_have_gone_out, settle_followers
 
 DETAIL_LENGTH = 500
 
@@ -74,17 +74,15 @@ def _ready(notifier: str, now_us: int) -> ColumnElement[bool]:
 
 
 def _its_turn() -> ColumnElement[bool]:
-    """Whether the notice that it comes after went out, or may have."""
+    """Whether the notice that it comes after went out."""
     before = aliased(Outbox)
-    went_out = or_(before.state == "sent", before.cancelled_because == "lost_track")
-    return or_(Outbox.after_id.is_(None), exists().where(before.id == Outbox.after_id, went_out))
+    went_out = exists().where(before.id == Outbox.after_id, before.state == "sent")
+    return or_(Outbox.after_id.is_(None), went_out)
 
 
 def _take(session: Session, row: Outbox, terms: Terms, now_us: int, until_us: int) -> Leased | None:
     if row.state == "leased":
-        lost = f"{row.lease_by} did not come back from try {row.attempts}"
-        session.add(_attempt(row.id, now_us, "unknown", detail=lost))
-        row.last_error = lost
+        _note_lost(session, row, now_us)
     if because := _pointless(session, row):
         cancel(session, row, because)
         return None
@@ -95,6 +93,14 @@ def _take(session: Session, row: Outbox, terms: Terms, now_us: int, until_us: in
         cancel(session, row, "empty")
         return None
     return _leased(row) if _compare_and_set(session, row, terms.by, until_us) else None
+
+
+def _note_lost(session: Session, row: Outbox, now_us: int) -> None:
+    lost = f"{row.lease_by} did not come back from try {row.attempts}"
+    for entry in (row, *_lines(session, row)):
+        session.add(_attempt(entry.id, now_us, "unknown", detail=lost))
+        entry.last_error = lost
+    session.flush()
 
 
 def _compare_and_set(session: Session, row: Outbox, by: str, until_us: int) -> bool:
@@ -122,16 +128,13 @@ def _leased(row: Outbox) -> Leased:
 
 
 def _pointless(session: Session, row: Outbox) -> CancelReason:
-    """Why a firing alert need no longer be told, "" if it must. A row whose lease ran out may
-    have gone out, so that its end is worth telling: its track was lost."""
+    """Why a firing alert need no longer be told, "" if it must."""
     alert = session.get(Alert, row.episode) if row.kind == "firing" else None
     if alert is None:
         return ""
-    if alert.state == "resolved" or alert.acknowledged_us is not None:
-        if row.state == "leased":
-            return "lost_track"
-        return "resolved" if alert.state == "resolved" else "acknowledged"
-    return ""
+    if alert.state == "resolved":
+        return "resolved"
+    return "" if alert.acknowledged_us is None else "acknowledged"
 
 
 def _write_digest(session: Session, row: Outbox, zone: str, now_us: int) -> bool:
@@ -153,8 +156,7 @@ def _write_digest(session: Session, row: Outbox, zone: str, now_us: int) -> bool
 
 
 def _went_out(session: Session, outbox_id: int) -> bool:
-    before = session.get_one(Outbox, outbox_id)
-    return before.state == "sent" or before.cancelled_because == "lost_track"
+    return session.get_one(Outbox, outbox_id).state == "sent"
 
 
 def mark_sent(engine: Engine, leased: Leased, receipt: Receipt, now_us: int) -> None:
@@ -200,7 +202,7 @@ def bury(session: Session, row: Outbox, reason: str) -> None:
     for entry in (row, *_lines(session, row)):
         entry.state, entry.last_error = "dead", reason
         entry.lease_until_us = entry.lease_by = None
-        drop_followers(session, entry)
+        settle_followers(session, entry, may_have_gone_out(session, entry))
 
 
 def bury_unreachable(engine: Engine, notifiers: Collection[str]) -> int:

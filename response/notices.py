@@ -85,11 +85,9 @@ def notices(
 
 
 def attempts_of(engine: Engine, outbox_id: int) -> tuple[AttemptRow, ...]:
-    """All tries of a notice, oldest first: of a line of a digest, those of the digest."""
+    """All tries of a notice, oldest first. Those of a line of a digest are with the digest."""
     with reading(engine) as session:
-        row = session.get(Outbox, outbox_id)
-        sent_as = row.digest_id if row and row.digest_id is not None else outbox_id
-        query = select(Attempt).where(Attempt.outbox_id == sent_as).order_by(Attempt.id)
+        query = select(Attempt).where(Attempt.outbox_id == outbox_id).order_by(Attempt.id)
         return tuple(
             AttemptRow(entry.at_us, entry.outcome, entry.code, entry.detail, entry.provider_id)
             for entry in session.scalars(query)
@@ -102,7 +100,7 @@ def counts(engine: Engine, now_us: int) -> Counts:
         Outbox.state.in_(("waiting", "leased")), Outbox.due_us <= now_us
     )
     with reading(engine) as session:
-        found = dict(session.execute(by_state).tuples().all())
+        found = dict(session.execute(by_state).all())
         oldest_us = session.scalars(oldest).one()
     return Counts(
         waiting=found.get("waiting", 0),

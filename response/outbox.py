@@ -13,7 +13,7 @@ from ingest.clock import US_PER_S
 from ingest.registry import Registry
 from response import wording
 from response.alerts import record
-from response.db import Alert, CancelReason, NoticeKind, Outbox
+from response.db import Alert, Attempt, CancelReason, NoticeKind, Outbox
 from response.subscribers import Subscriber
 
 
@@ -91,14 +91,22 @@ def _tell_resolved(session: Session, change: Change, public: Public, now_us: int
             cancel(session, row, "resolved")
             if _was_late(row, change, public):
                 told += _fold_missed(session, change, _as_subscriber(row), public, now_us)
-        elif row.state in {"sent", "leased"} or row.cancelled_because == "lost_track":
-            delay_s = _late_s(change, public, now_us)
-            subscriber = _as_subscriber(row)
-            notice = _notice(change, "resolved", subscriber, public, now_us, delay_s)
-            if not _known(session, notice.key):
-                notice.after_id = row.id
-                told += _add(session, notice, public.telling, now_us)
+        if row.state in {"sent", "leased"} or may_have_gone_out(session, row):
+            told += _tell_end(session, row, change, public, now_us)
     return told
+
+
+def _tell_end(
+    session: Session, beginning: Outbox, change: Change, public: Public, now_us: int
+) -> int:
+    delay_s = _late_s(change, public, now_us)
+    to = _as_subscriber(beginning)
+    notice = _notice(change, "resolved", to, public, now_us, delay_s)
+    if _known(session, notice.key):
+        return 0
+    if beginning.state == "leased":
+        notice.after_id = beginning.id
+    return _add(session, notice, public.telling, now_us)
 
 
 def _tell_missed(session: Session, change: Change, public: Public, now_us: int) -> int:
@@ -212,19 +220,28 @@ def _digest_for(notice: Outbox, telling: Telling, now_us: int) -> Outbox:
 
 
 def cancel(session: Session, row: Outbox, because: CancelReason) -> None:
-    """`row` will not go out; nor will what waits for it, unless it may have gone out after all."""
-    row.state, row.cancelled_because = "cancelled", because
+    """`row` will not go out, nor what comes after it; but where a try of it ended unknown, it
+    may have gone out, and then what comes after it does."""
+    gone = may_have_gone_out(session, row)
+    row.state, row.cancelled_because = "cancelled", "lost_track" if gone else because
     row.lease_until_us = row.lease_by = None
-    if because != "lost_track":
-        drop_followers(session, row)
+    settle_followers(session, row, gone)
 
 
-def drop_followers(session: Session, row: Outbox) -> None:
-    session.execute(
-        update(Outbox)
-        .where(Outbox.after_id == row.id, Outbox.state == "waiting")
-        .values(state="cancelled", cancelled_because="never_told")
-    )
+def settle_followers(session: Session, row: Outbox, gone: bool) -> None:
+    """Lets go out what comes after `row`, if that has `gone` out, or cancels it."""
+    session.flush()
+    followers = update(Outbox).where(Outbox.after_id == row.id, Outbox.state == "waiting")
+    if gone:
+        session.execute(followers.values(after_id=None))
+    else:
+        session.execute(followers.values(state="cancelled", cancelled_because="never_told"))
+
+
+def may_have_gone_out(session: Session, row: Outbox) -> bool:
+    """Whether a dispatcher was lost between taking `row` and saying what became of it."""
+    query = select(Attempt.id).where(Attempt.outbox_id == row.id, Attempt.outcome == "unknown")
+    return session.scalars(query.limit(1)).first() is not None
 
 
 def _known(session: Session, key: str) -> bool:
