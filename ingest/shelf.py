@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 
+@cache
 def shelf_words(package: str) -> tuple[str, ...]:
     """The words that a configuration may use for this shelf, sorted."""
     folder = importlib.import_module(package)
