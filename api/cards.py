@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +23,10 @@ from api.views import (
     number_shown,
     place_of,
     severity_rank,
-    unit_shown,
+    state_word,
 )
 from ingest.changes import SEVERITIES, Change
+from ingest.clock import parse_us
 from ingest.inputs import Json
 from ingest.metrics import CATALOGUE
 from ingest.registry import Registry
@@ -33,6 +36,7 @@ OLD_S = 60.0
 """Older than this, what a page shows is not what is."""
 
 CARDS = 100
+ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 EVIDENCE_ROWS = 40
 
 
@@ -258,24 +262,27 @@ def evidence_of(reader: Reader, evidence: Mapping[str, Json]) -> Evidence:
     for name, value in evidence.items():
         if name == "since":  # it stands among the facts already
             continue
-        if name == "contributions":
-            parts = _contributions(reader, value)
+        if name in ("contributions", "likelihood_ratios"):
+            parts = _contributions(reader, value, ratios=name == "likelihood_ratios")
         elif numbers := _curve(value):
-            told = reader.metric(name)
+            told = reader.evidence(name)
             curves.append((told, spark(numbers, reader.say("alert.curve", name=told))))
         else:
             facts += _facts(reader, name, value)
     return Evidence(tuple(facts[:EVIDENCE_ROWS]), parts, tuple(curves[:6]))
 
 
-def _contributions(reader: Reader, value: Json) -> tuple[Part, ...]:
-    """From {name: number}, greatest first."""
+def _contributions(reader: Reader, value: Json, *, ratios: bool) -> tuple[Part, ...]:
+    """From {name: number}, greatest first. Ratios count by their logarithm: 1 says nothing."""
     pairs = value.items() if isinstance(value, dict) else ()
     found = [(k, float(v)) for k, v in pairs if isinstance(v, int | float)]
-    most = max((abs(v) for _, v in found), default=0.0) or 1.0
-    found.sort(key=lambda pair: -abs(pair[1]))
+    weights = {k: math.log(max(v, 1e-9)) if ratios else v for k, v in found}
+    most = max((abs(w) for w in weights.values()), default=0.0) or 1.0
+    found.sort(key=lambda pair: -abs(weights[pair[0]]))
+    mark = "× " if ratios else ""
     return tuple(
-        Part(reader.metric(k), number_shown(v), round(100 * v / most)) for k, v in found[:20]
+        Part(reader.evidence(k), mark + number_shown(v), round(100 * weights[k] / most))
+        for k, v in found[:20]
     )
 
 
@@ -291,20 +298,29 @@ def _curve(value: Json) -> list[float]:
 def _facts(reader: Reader, name: str, value: Json) -> list[Fact]:
     if isinstance(value, dict):
         return [
-            fact
-            for k, v in list(value.items())[:EVIDENCE_ROWS]
-            for fact in _facts(reader, k if k in CATALOGUE else f"{name}.{k}", v)
+            fact for k, v in list(value.items())[:EVIDENCE_ROWS] for fact in _facts(reader, k, v)
         ]
     if isinstance(value, list):
-        told = ", ".join(_plain(v) for v in value[:8])
-        return [Fact(reader.metric(name), told + (" …" if len(value) > 8 else ""))]
+        told = ", ".join(_plain(reader, v) for v in value[:8])
+        return [Fact(reader.evidence(name), told + (" …" if len(value) > 8 else ""))]
     if name in CATALOGUE and isinstance(value, int | float):
-        unit = unit_shown(CATALOGUE[name].unit)
-        return [Fact(reader.metric(name), f"{number_shown(float(value))} {unit}".rstrip())]
-    return [Fact(reader.metric(name), _plain(value))]
+        number = float(value)
+        return [Fact(reader.metric(name), reader.value(name, number, state_word(name, number)))]
+    return [Fact(reader.evidence(name), _plain(reader, value))]
 
 
-def _plain(value: Json) -> str:
-    if isinstance(value, float):
-        return number_shown(value)
-    return "–" if value is None else str(value)[:200]
+def _plain(reader: Reader, value: Json) -> str:
+    if isinstance(value, bool):
+        return reader.say("yes" if value else "no")
+    if isinstance(value, int | float):
+        return number_shown(float(value))
+    return "–" if value is None else _text(reader, str(value))
+
+
+def _text(reader: Reader, text: str) -> str:
+    """A word of ours in the reader's language, a time on the site's clock, else as it is."""
+    if f"evidence.{text}" in reader.words.texts:
+        return reader.evidence(text)
+    if ISO.fullmatch(text):
+        return reader.when_exactly(parse_us(text))
+    return text[:200]

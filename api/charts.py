@@ -48,10 +48,11 @@ PLAN_WIDTH, ROW = 360, 56
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A level to be drawn across, in the unit of the chart."""
+    """A level to be drawn across, in the unit of the chart. `kind`: a severity, or `reference`."""
 
     value: float
     label: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,10 +299,11 @@ def _time_tick(frame: _Frame, time_s: int, zone: ZoneInfo, step_s: int) -> str:
 
 def _level(frame: _Frame, line: Line) -> str:
     y = frame.y(line.value)
+    above = y - 4 if y > TOP + 12 else y + 12
     return (
-        f'<path class="level" d="M{LEFT} {y:.1f}H{frame.size.width - RIGHT}"/>'
-        f'<text class="level" x="{frame.size.width - RIGHT - 2}" y="{y - 4:.1f}">'
-        f"{escape(line.label)}</text>"
+        f'<g class="m-{line.kind}"><path class="level" d="M{LEFT} {y:.1f}'
+        f'H{frame.size.width - RIGHT}"/><text class="level" x="{frame.size.width - RIGHT - 2}" '
+        f'y="{above:.1f}">{escape(line.label)}</text></g>'
     )
 
 

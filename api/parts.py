@@ -9,12 +9,13 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
-from ingest.changes import Audience, Change, Severity
+from ingest.changes import Change
 from ingest.clock import Clock
 from ingest.journal import JournalReader
 from ingest.readings import Readings
 from ingest.registry import Registry
 from ingest.store import Buckets
+from rules.rule import Rule
 
 
 class AlertRow(Protocol):
@@ -59,33 +60,12 @@ class History(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """A level that a rule watches, to be drawn into trends: in the unit of the metric."""
-
-    type: str
-    metric: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class RuleNote:
-    """What the pages say about a rule."""
-
-    id: str
-    severity: Severity
-    zh: str
-    en: str
-    audience: Audience = "people"
-    limits: tuple[Limit, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """`data_dir` is where the processes leave their status files. `root_path` is the prefix under
     which a proxy serves us ("" or "/courtyard")."""
 
     registry: Registry
-    rulebook_rules: Sequence[RuleNote]
+    rulebook_rules: Sequence[Rule]
     reader: Reader
     history: History
     cases: Engine

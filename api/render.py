@@ -21,6 +21,7 @@ from api.views import number_shown, unit_shown
 from api.words import LANGUAGES, PAGES, Language, Words, read_words
 from ingest.metrics import CATALOGUE
 from ingest.registry import Text, device_type
+from ingest.shelf import shelf_words
 
 YEAR_S = 365 * 86_400
 COOKIE_LANGUAGE = "courtyard_language"
@@ -30,6 +31,13 @@ MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+}
+
+
+_PARAMETERS = {
+    word: parameter
+    for kind in shelf_words("ingest.devices")
+    for word, parameter in device_type(kind).parameters.items()
 }
 
 
@@ -84,6 +92,13 @@ class Reader:
         """What people call a metric; a word that is not in the catalogue stands for itself."""
         known = CATALOGUE.get(word)
         return word if known is None else known.zh if self.language == "zh" else known.en
+
+    def evidence(self, word: str) -> str:
+        """What people call a part of a rule's evidence: our words, a metric, a device's number."""
+        if f"evidence.{word}" in self.words.texts:
+            return self.say(f"evidence.{word}")
+        known = _PARAMETERS.get(word)
+        return self.pick(Text(known.zh, known.en)) if known else self.metric(word)
 
     def value(self, metric: str, value: float | None, word: str | None = None) -> str:
         """A value with its unit, or the word of a state."""

@@ -12,6 +12,7 @@ from api.charts import NARROW, WIDE, Line, Mark, trend
 from api.desk import Desk
 from api.follower import Alert
 from api.history import step_for, steps_of
+from api.levels import levels_of
 from api.problems import ProblemError
 from api.render import Reader
 from api.views import number_shown, unit_shown
@@ -87,7 +88,7 @@ def trend_of(desk: Desk, reader: Reader, device: Device, show: str, span: str) -
         metric=_label(reader, series),
         range=reader.say(f"range.{span}"),
     )
-    lines = levels_of(desk, reader, device, series)
+    lines = _lines(desk, reader, device, series)
     marks = _marks(desk, reader, device, since_us)
     step_us = step_for(until_us - since_us, POINTS)
     pace_us = int((device.interval_s or device.kind.interval_s) * US_PER_S)
@@ -109,20 +110,19 @@ def trend_of(desk: Desk, reader: Reader, device: Device, show: str, span: str) -
     return Trend(choices, _word(series), span, unit, drawings, _rows(reader, found))
 
 
-def levels_of(desk: Desk, reader: Reader, device: Device, series: Series) -> list[Line]:
-    """The levels that rules watch on such a series, and the device's own numbers in its unit."""
-    levels = {
-        limit.value: number_shown(limit.value)
-        for rule in desk.parts.rulebook_rules
-        for limit in rule.limits
-        if limit.type == device.type and limit.metric == series.metric
-    }
-    unit = CATALOGUE[series.metric].unit
+def _lines(desk: Desk, reader: Reader, device: Device, series: Series) -> list[Line]:
+    """The levels at which rules change their mind, and the device's own numbers in that unit."""
+    lines = [
+        Line(value, f"{reader.say(f'severity.{severity}')} {number_shown(value)}", severity)
+        for value, severity in levels_of(desk.parts.rulebook_rules, device, series)
+    ]
+    unit, drawn = CATALOGUE[series.metric].unit, {line.value for line in lines}
     for word, parameter in device.kind.parameters.items():
-        if parameter.unit == unit:
-            value = device.params.get(word, parameter.value)
-            levels[value] = f"{reader.pick(Text(parameter.zh, parameter.en))} {number_shown(value)}"
-    return [Line(value, label) for value, label in levels.items()]
+        value = device.params.get(word, parameter.value)
+        if parameter.unit == unit and value not in drawn:
+            name = reader.pick(Text(parameter.zh, parameter.en))
+            lines.append(Line(value, f"{name} {number_shown(value)}", "reference"))
+    return lines
 
 
 def _chosen(known: list[Series], show: str) -> Series | None:

@@ -32,8 +32,10 @@ def read_words(file: Path = PAGES / "words.yaml") -> Words:
     lacking = [
         key
         for key, texts in tree.items()
-        if not isinstance(texts, dict) or not all(texts.get(one) for one in LANGUAGES)
+        if not isinstance(texts, dict)
+        or set(texts) != set(LANGUAGES)
+        or not all(isinstance(text, str) and text for text in texts.values())
     ]
     if lacking:
-        raise ValueError(f"{file.name}: zh or en is missing in: {', '.join(map(str, lacking))}")
+        raise ValueError(f"{file.name}: not exactly zh and en in: {', '.join(map(str, lacking))}")
     return Words(cast(Mapping[str, Mapping[Language, str]], tree))
