@@ -73,7 +73,7 @@ def _knee(share: Numbers) -> Times:
 
 
 def _largest(changes: Numbers, where: Mask) -> Numbers:
-    return np.max(np.where(where, np.nan_to_num(changes, nan=0.0), 0.0), axis=1)
+    return np.asarray(np.max(np.where(where, np.nan_to_num(changes), 0.0), axis=1), np.float64)
 
 
 def _line(share: Numbers, where: Mask) -> tuple[Numbers, Numbers]:
