@@ -63,6 +63,7 @@ class Strip:
     state: str
     headline: str
     counts: tuple[tuple[str, str], ...]
+    taken: int
     age: str
     age_s: float | None
     problem: str
@@ -110,12 +111,20 @@ def place(registry: Registry, reader: Reader, device: str) -> str:
     name, building, stairwell = place_of(registry, device)
     if device == SYSTEM:
         return reader.say("place.system")
+    called = reader.pick(name)
+    where = spot(registry, reader, building, stairwell)
+    known = building and called.startswith(reader.pick(registry.buildings[building].name))
+    return called if known or not where else f"{where} · {called}"
+
+
+def spot(registry: Registry, reader: Reader, building: str, stairwell: int) -> str:
+    """Building and stairwell; empty for what stands in none."""
     parts = []
     if building:
         parts.append(reader.pick(registry.buildings[building].name))
     if stairwell:
         parts.append(reader.say("stairwell", n=stairwell))
-    return " · ".join([*parts, reader.pick(name)])
+    return " · ".join(parts)
 
 
 def in_order(alerts: Iterable[Alert]) -> list[Alert]:
@@ -184,31 +193,39 @@ def closed_alerts(desk: Desk, limit: int = 10) -> list[Alert]:
 def strip(desk: Desk, reader: Reader) -> Strip:
     """Raises SQLAlchemyError."""
     alerts = open_alerts(desk, "people")
+    waiting = _waiting(desk, alerts)
     by_severity = Counter(a.change.severity for a in alerts)
     age = age_s(desk.view, desk.parts.clock)
     old = age is None or age > OLD_S
-    red = by_severity["urgent"] + by_severity["serious"] > 0
+    red = any(a.change.severity in ("urgent", "serious") for a in waiting)
     colour = "red" if red else "amber" if alerts or old else "green"
     return Strip(
         colour=colour,
         state=alerts[0].change.severity if alerts else "silent" if old else "ok",
-        headline=_headline(reader, colour, len(alerts)),
+        headline=_headline(reader, colour, len(waiting), len(alerts)),
         counts=tuple(
             (s, reader.say("strip.count", word=reader.say(f"severity.{s}"), n=by_severity[s]))
             for s in SEVERITIES
             if by_severity[s]
         ),
+        taken=len(alerts) - len(waiting),
         age=reader.say("age.none") if age is None else reader.say("age", n=round(age)),
         age_s=age,
         problem=reader.say("journal.down") if desk.follower.problem else "",
     )
 
 
-def _headline(reader: Reader, colour: str, n: int) -> str:
+def _waiting(desk: Desk, alerts: Sequence[Alert]) -> list[Alert]:
+    """The alerts that nobody has taken yet."""
+    done = actions_of(desk.parts.cases, [a.change.episode for a in alerts[:1_000]])
+    return [a for a in alerts if casework.taken_by(done.get(a.change.episode, ())) is None]
+
+
+def _headline(reader: Reader, colour: str, n: int, n_open: int) -> str:
     if colour == "green":
         return reader.say("strip.green")
     if n == 0:
-        return reader.say("strip.blind")
+        return reader.say("strip.taken.all" if n_open else "strip.blind")
     return reader.say(f"strip.{colour}.one" if n == 1 else f"strip.{colour}", n=n)
 
 

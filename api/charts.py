@@ -41,7 +41,7 @@ class Size:
 
 NARROW = Size("narrow", 358, 220)
 WIDE = Size("wide", 860, 260)
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 16, 24
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 26, 24
 
 PLAN_WIDTH, ROW = 360, 56
 
@@ -131,7 +131,7 @@ def trend(
         *_time_ticks(frame, zone),
         *_curve(frame, buckets, kept, gap_us),
         *(_level(frame, line) for line in lines),
-        f'<text class="unit" x="4" y="11">{escape(unit)}</text>',
+        f'<text class="unit y" x="{LEFT - 6}" y="11">{escape(unit)}</text>',
     ]
     return _drawing("trend", size, label, parts)
 
@@ -224,7 +224,7 @@ def _range(
         low, high = min(shown), max(shown)
         return (*_widened(low, high), list(lines))
     low, high = float(np.nanmin(buckets.low[kept])), float(np.nanmax(buckets.high[kept]))
-    reach = max(high - low, abs(high) * 0.25, 1e-9)
+    reach = max((high - low) * 0.8, abs(high) * 0.1, 1e-9)
     fitting = [line for line in lines if low - reach <= line.value <= high + reach]
     values = [low, high, *(line.value for line in fitting)]
     return (*_widened(min(values), max(values)), fitting)

@@ -23,23 +23,46 @@ Levels = tuple[tuple[float, Severity], ...]
 
 def levels_of(rules: Sequence[Rule], device: Device, series: Series) -> Levels:
     """(value, severity) of each rule for people that looks at this metric alone."""
-    known = CATALOGUE[series.metric]
-    if known.form == "state":
-        return ()
     low, high = device.kind.bounds(series.channel, series.metric)
-    found = []
-    for rule in rules:
-        kind = rule.kind
-        if (
-            isinstance(kind, Expression)
-            and kind.metrics == (series.metric,)
-            and rule.audience == "people"
-            and rule.on.takes_device(series.site, device)
-            and rule.on.takes_channel(series.channel)
-        ):
-            named = tuple((name, _parameter(device, name)) for name in kind.parameters)
-            found += [(v, rule.severity) for v in crossings(kind.condition, named, low, high)]
-    return tuple(found)
+    return tuple(
+        (value, rule.severity)
+        for rule, kind in _watching(rules, device, series)
+        for value in crossings(kind.condition, _named(device, kind), low, high)
+    )
+
+
+def references_of(
+    rules: Sequence[Rule], device: Device, series: Series
+) -> tuple[tuple[str, float], ...]:
+    """The device's parameters, in the unit of the metric, that those rules compare it with."""
+    unit = CATALOGUE[series.metric].unit
+    named = {
+        word: value
+        for _, kind in _watching(rules, device, series)
+        for word, value in _named(device, kind)
+        if device.kind.parameters[word].unit == unit
+    }
+    return tuple(named.items())
+
+
+def _watching(
+    rules: Sequence[Rule], device: Device, series: Series
+) -> list[tuple[Rule, Expression]]:
+    if CATALOGUE[series.metric].form == "state":
+        return []
+    return [
+        (rule, rule.kind)
+        for rule in rules
+        if isinstance(rule.kind, Expression)
+        and rule.kind.metrics == (series.metric,)
+        and rule.audience == "people"
+        and rule.on.takes_device(series.site, device)
+        and rule.on.takes_channel(series.channel)
+    ]
+
+
+def _named(device: Device, kind: Expression) -> tuple[tuple[str, float], ...]:
+    return tuple((word, _parameter(device, word)) for word in kind.parameters)
 
 
 def _parameter(device: Device, name: str) -> float:

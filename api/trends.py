@@ -12,7 +12,7 @@ from api.charts import NARROW, WIDE, Line, Mark, trend
 from api.desk import Desk
 from api.follower import Alert
 from api.history import step_for, steps_of
-from api.levels import levels_of
+from api.levels import levels_of, references_of
 from api.problems import ProblemError
 from api.render import Reader
 from api.views import number_shown, unit_shown
@@ -116,11 +116,11 @@ def _lines(desk: Desk, reader: Reader, device: Device, series: Series) -> list[L
         Line(value, f"{reader.say(f'severity.{severity}')} {number_shown(value)}", severity)
         for value, severity in levels_of(desk.parts.rulebook_rules, device, series)
     ]
-    unit, drawn = CATALOGUE[series.metric].unit, {line.value for line in lines}
-    for word, parameter in device.kind.parameters.items():
-        value = device.params.get(word, parameter.value)
-        if parameter.unit == unit and value not in drawn:
-            name = reader.pick(Text(parameter.zh, parameter.en))
+    drawn = {line.value for line in lines}
+    for word, value in references_of(desk.parts.rulebook_rules, device, series):
+        if value not in drawn:
+            known = device.kind.parameters[word]
+            name = reader.pick(Text(known.zh, known.en))
             lines.append(Line(value, f"{name} {number_shown(value)}", "reference"))
     return lines
 

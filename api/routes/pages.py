@@ -164,12 +164,14 @@ def _device(desk: Desk, reader: Reader, device: Device) -> dict[str, Any]:
     ordered = sorted(ours, key=lambda a: (not a.open, -a.change.started_us))
     values = latest_of(desk.view, device, desk.now_us())
     presence = desk.view.presence.get(device.id)
+    found = {v.channel for v in values}
     heard_us = desk.view.newest_us(device.id)
     return {
         "device": device,
         "name": reader.pick(device.name),
         "kind": reader.kind(device.type),
-        "place": cards.place(desk.parts.registry, reader, device.id),
+        "compact": len(found) > 4,
+        "place": cards.spot(desk.parts.registry, reader, device.building, device.stairwell),
         "state": device_states(desk.view, [device], desk.now_us())[device.id],
         "presence": presence.state if presence else None,
         "heard": reader.when_exactly(heard_us) if values else "",
