@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,9 +52,9 @@ class CheckpointWriter:
     joined by another, so that a slow disk costs checkpoints, not readings."""
 
     folder: Path
-    written: Callable[[int], None]
-    busy: threading.Event = field(default_factory=threading.Event)
+    newest: int = 0  # the batch of the newest one on disk
     failures: int = 0
+    busy: threading.Event = field(default_factory=threading.Event)
 
     def offer(self, saved: Saved) -> None:
         if self.busy.is_set():
@@ -66,7 +65,7 @@ class CheckpointWriter:
     def _write(self, saved: Saved) -> None:
         try:
             write_checkpoint(self.folder, saved)
-            self.written(saved.batch)
+            self.newest = saved.batch
         except OSError as error:
             self.failures += 1
             log.warning("checkpoint batch=%d not written: %s", saved.batch, error)

@@ -40,6 +40,19 @@ def kept(folder: Path) -> Rulebook | None:
         return None
 
 
+def in_force(file: Path | None, folder: Path, *, lenient: bool) -> Rulebook:
+    """The rulebook to begin with: the one that was in force, so that recovery computes the same
+    again (the watcher then brings in the new file); at a first start the file. A broken file is a
+    DocumentError, unless `lenient` and there is one that was in force."""
+    before = kept(folder)
+    if lenient and before is not None:
+        return before
+    asked = load(file)
+    if before is None:
+        keep(folder, asked)
+    return before or asked
+
+
 @dataclass(slots=True)
 class Watcher:
     """Looks at the operators' file and turns what it finds into control records."""
@@ -48,17 +61,18 @@ class Watcher:
     folder: Path
     in_force: str  # sha256
     stamp: Stamp | None = None
+    looked: bool = False
     broken: bool = False
 
     def look(self, arrival_us: int) -> tuple[Control, ...]:
         """Nothing, as long as the file has not changed; a new rulebook; or an alert that it is
         broken and the old one stays in force."""
         stamp = self._stamp()
-        if self.file is None or stamp == self.stamp:
+        if self.looked and stamp == self.stamp:
             return ()
-        self.stamp = stamp
+        self.looked, self.stamp = True, stamp
         try:
-            rulebook = load_rulebook(self.file)
+            rulebook = load(self.file)
         except (DocumentError, OSError, UnicodeDecodeError) as error:
             self.broken = True
             log.error("rulebook=%s broken, the old one stays in force: %s", self.file, error)
@@ -67,7 +81,7 @@ class Watcher:
         if rulebook.sha256 != self.in_force:
             self.in_force = rulebook.sha256
             keep(self.folder, rulebook)
-            body: dict[str, Json] = {"text": rulebook.text, "file": str(self.file)}
+            body: dict[str, Json] = {"text": rulebook.text, "file": rulebook.file}
             found = (*found, Control(arrival_us, "rulebook", arrival_us, body))
             log.info("rulebook=%s in force sha256=%s", self.file, rulebook.sha256[:12])
         return found

@@ -40,7 +40,8 @@ class Http(Part):
     """The API and the pages."""
 
     bind: str = Field("127.0.0.1", description="loopback only until access control exists")
-    port: int = Field(8080, ge=0, le=65_535)
+    port: int = Field(8080, ge=1, le=65_535)
+    root_path: str = Field("", description="prefix under which a proxy serves us, as /courtyard")
 
     @field_validator("bind")
     @classmethod
@@ -107,6 +108,7 @@ class Settings(BaseSettings):
     subscribers: tuple[Subscriber, ...] = ()
     clock: Clockwork = Clockwork()
     keep: Keep = Keep()
+    demo: bool = Field(False, description="the community is simulated, and the pages say so")
 
     @classmethod
     def settings_customise_sources(

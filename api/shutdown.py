@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -25,6 +25,7 @@ def stop_event(*, supervised: bool) -> threading.Event:
 
 
 def _until_end_of_input(stop: threading.Event) -> None:
-    while sys.stdin.buffer.read(4_096):
+    # not through sys.stdin, whose lock a thread that sits in a read would hold at the very end
+    while os.read(0, 4_096):
         pass
     stop.set()

@@ -42,7 +42,8 @@ MOST_PACKET_BYTES = 16 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class MqttConfig:
     """How to reach the broker, and how much may wait. `connack_s`: how long an answer to a connect
-    may take before it counts as silence (amqtt's answer to MQTT 5)."""
+    may take before it counts as silence (amqtt's answer to MQTT 5). `announce`: topics and payloads
+    that each connection begins with, retained."""
 
     url: str
     filters: tuple[str, ...]
@@ -54,6 +55,7 @@ class MqttConfig:
     max_queued_messages: int = 50_000
     max_queued_bytes: int = 64_000_000
     connack_s: float = 5.0
+    announce: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +316,8 @@ class Listener:
         # its connect and its subscribe, which would leave a session that hears nothing
         if not self._subscribed:
             self._subscribe(client)
+        for topic, payload in self._config.announce:
+            client.publish(topic, payload, 1, retain=True)
 
     def _on_subscribe(
         self, client: Client, _: object, __: int, reasons: list[ReasonCode], ___: object

@@ -12,6 +12,8 @@ from ingest.document import Document, DocumentError, Problem, Strict, read_docum
 from ingest.registry import Building, Device, Principal, Registry, Text, device_type
 from ingest.shelf import shelf_words
 
+RESERVED = ("provision", "service")
+
 
 def _zone(word: str) -> str:
     try:
@@ -154,8 +156,8 @@ def _device_problems(
         found.append((["building"], f"no building {device.building!r}"))
     if device.gateway and device.gateway not in gateways:
         found.append((["gateway"], f"no device {device.gateway!r}"))
-    if device.principal == "provision":
-        found.append((["principal"], "'provision' is a reserved principal"))
+    if device.principal in RESERVED:
+        found.append((["principal"], f"{device.principal!r} is a reserved principal"))
     valid = device_type(device.type).parameters
     words = ", ".join(valid) or "none"
     found += [

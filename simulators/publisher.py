@@ -33,7 +33,7 @@ class Progress:
     lost_connections: int = 0
 
 
-class PublishError(Exception):
+class PublishError(ConnectionError):
     """The broker cannot be reached, or stopped acknowledging; says which broker and why."""
 
 
