@@ -33,7 +33,7 @@ class Parameters:
 class Cameras:
     """`n` cameras; state arrays are (n,), sightings (kinds, n)."""
 
-    warm_up_s = 300.0
+    warm_up_s = 0.0
 
     def __init__(self, devices: Sequence[Device], around: Surroundings) -> None:
         self.parameters = Parameters()
@@ -61,7 +61,6 @@ class Cameras:
             "light": np.ones(n),
             "focus": np.ones(n),
             "grain": np.ones(n),
-            "contrast": np.ones(n),
             "covered": np.zeros(n),  # share of the picture
             "frozen": np.zeros(n),
             "idle": np.zeros(n),  # 1: nothing is recorded
@@ -85,7 +84,7 @@ class Cameras:
         bitrate = self.bitrate * (self.parameters.night_bitrate if night else 1.0)
         bitrate *= lever["frame_rate"] * (0.15 + 0.85 * open_share) * (1 + 0.08 * noise[1])
         luma = self.luma * (0.75 if night else 1.0) * light * (1 - 0.6 * covered) + noise[2]
-        contrast = self.contrast * lever["contrast"] * open_share + 0.5 * noise[3]
+        contrast = self.contrast * open_share + 0.5 * noise[3]
         sharp = self.sharpness * (0.9 if night else 1.0) * lever["focus"] * open_share
         grain = (self.noise_night if night else self.noise_day) * lever["grain"]
         values = {

@@ -66,7 +66,7 @@ class ChargingPosts:
             "guest_w": np.zeros(shape),  # a load that somebody plugs in
             "contact": np.ones(shape),  # contact resistance over the healthy one
             "frozen": np.zeros(shape),  # the temperature sensor repeats its last word
-            "welded_w": np.zeros(shape),  # what flows though the relay is told to be open
+            "welded_w": np.zeros(shape),  # flows although the relay is told to open
             "leak_ma": np.zeros(self.n),
             "door": np.zeros(self.n),
             "sag_v": np.zeros(self.n),
@@ -81,8 +81,8 @@ class ChargingPosts:
 
     def _arrive(self, now: Moment, dt_s: float) -> None:
         hour = int(now.hour - (1 if now.weekday >= 5 else 0)) % 24
-        # a post has twelve sockets, of which about two thirds are free when people come
-        free_share = 0.72
+        # a post has twelve sockets, of which about three in five are free when people come
+        free_share = 0.62
         rate = self.parameters.sessions * HOURS[hour] / HOURS.sum() / 3_600
         chance = rate * dt_s / (SOCKETS * free_share) * self.popularity[:, None]
         wanted = self.rng.random((self.n, SOCKETS)) < chance
@@ -113,7 +113,7 @@ class ChargingPosts:
         self.energy_kwh += watt * dt_s / 3.6e6
         total = watt.sum(axis=1) * 1.004 + self.parameters.own_w + self.rng.normal(0, 0.4, self.n)
         self.post_kwh += total * dt_s / 3.6e6
-        busy = closed | (guest > 0)
+        busy = (closed | (guest > 0)) & (self.levers["welded_w"] == 0)
         main = self._main(now, total, volt, busy)
         ports = self._ports(watt, ampere, busy, dt_s)
         self.steps += 1

@@ -48,7 +48,7 @@ class Parameters:
     jockey_kpa_per_s: float = 0.9
 
 
-_MORNING = (0.35, 0.22, 0.17, 0.15, 0.2, 0.5, 1.5, 2.1, 1.4, 1.0, 0.95, 1.15)
+_MORNING = (0.35, 0.25, 0.21, 0.2, 0.24, 0.5, 1.5, 2.1, 1.4, 1.0, 0.95, 1.15)
 _EVENING = (1.2, 0.85, 0.75, 0.8, 1.0, 1.4, 1.9, 2.1, 2.0, 1.7, 1.1, 0.6)
 DEMAND = np.asarray([*_MORNING, *_EVENING])
 """Water drawn by the hour, against the day's mean (two peaks, quiet nights; assumption)."""
@@ -75,6 +75,7 @@ class Pumps:
         self.is_fire, self.is_jockey = tagged(devices, "fire"), tagged(devices, "jockey")
         self.is_standby = tagged(devices, "standby")
         self.set_m = parameter(devices, "set_pressure") / KPA_PER_M
+        self.rated_a = parameter(devices, "rated_current")
         gateways = [device.gateway for device in devices]
         self.supply = _plants(gateways, self.is_supply)
         self.sump = _plants(gateways, self.is_sump)
@@ -93,6 +94,7 @@ class Pumps:
         self.starts = np.floor(rng.uniform(200, 4_000, n))
         self.hours = rng.uniform(500, 12_000, n)
         self.warm = np.full(n, 15.0)
+        self.bearing = np.full(n, 15.0)
         self.tone = rng.uniform(0.92, 1.08, n)
         self.wander = np.zeros(n)
         self.lead = np.zeros(n, np.int64)
@@ -101,11 +103,10 @@ class Pumps:
             "burst_m3h": np.zeros(n),  # drawn from the plant beside the ordinary demand
             "shake": np.zeros(n),  # mm/s on top
             "drag": np.ones(n),  # factor on current and power
-            "heat_k": np.zeros(n),
+            "heat_k": np.zeros(n),  # at the bearing
             "manual": np.zeros(n),
             "inflow_m3h": np.zeros(n),  # into the pit
             "inlet_shut": np.zeros(n),  # the tank's inlet
-            "leak": np.ones(n),  # factor on the fire network's leak
             "broken": np.zeros(n),  # does not start
         }
 
@@ -221,7 +222,7 @@ class Pumps:
     def _fire(self, rows: Rows, now: Moment, dt_s: float) -> None:
         p, lever = self.parameters, self.levers
         low, high = p.jockey_kpa
-        kpa, leak = self.kpa[rows[0]], p.fire_leak_kpa_per_s * lever["leak"][rows].max()
+        kpa, leak = self.kpa[rows[0]], p.fire_leak_kpa_per_s
         jockeys = [row for row in rows if self.is_jockey[row] and not lever["broken"][row]]
         for _ in range(max(1, round(dt_s / SUB_S))):
             for row in jockeys:
@@ -247,8 +248,10 @@ class Pumps:
         watt = self._power(ratio) * self.levers["drag"] * (1 + 0.01 * noise[0])
         ampere = watt / (sqrt(3) * 380 * 0.86)
         volt = 386 + 3 * np.cos(2 * pi * (now.hour - 4) / 24) + 0.8 * noise[1]
-        aim = air_c(now) + 6 + 28 * (watt / np.maximum(self._rated_w(), 1)) + self.levers["heat_k"]
-        self.warm += (aim - self.warm) * (1 - np.exp(-dt_s / 1_800))
+        aim = air_c(now) + 6 + 28 * (watt / np.maximum(self._rated_w(), 1))
+        follow = 1 - np.exp(-dt_s / 1_800)
+        self.warm += (aim - self.warm) * follow
+        self.bearing += (0.8 * aim + self.levers["heat_k"] - self.bearing) * follow
         header = np.where(self.is_fire | self.is_jockey, self.kpa, self.head_m * KPA_PER_M)
         first = np.arange(self.n)
         for rows in (*self.supply, *self.sump, *self.fire):
@@ -269,6 +272,7 @@ class Pumps:
                 Column("main", "level", level, fitted=self.has_level),
                 Column("main", "vibration.velocity.rms", self._vibration(ratio, noise[5])),
                 Column("main", "temperature", np.round(self.warm + 0.1 * noise[6], 1)),
+                Column("bearing", "temperature", np.round(self.bearing + 0.1 * noise[7], 1)),
                 Column("main", "state.run", self.run.copy()),
                 Column("main", "state.selector", selector),
                 Column("main", "starts", self.starts.copy()),
@@ -294,7 +298,10 @@ class Pumps:
         efficiency = np.maximum(0.15, p.best_efficiency * (1 - 0.9 * off**2))
         head = p.shut_off_m * ratio**2 - p.droop * self.flow**2
         hydraulic = 9.81 * self.flow * np.maximum(0, head) / 3.6 / efficiency
-        supply = np.maximum(hydraulic / p.motor_efficiency, 0.35 * rated * ratio**3)
+        # the drive limits the motor to 1.1 of its rated current
+        most = 1.1 * self.rated_a * sqrt(3) * 380 * 0.86
+        supply = np.minimum(hydraulic / p.motor_efficiency, most)
+        supply = np.maximum(supply, 0.35 * rated * ratio**3)
         fixed = rated * np.where(self.levers["dry"] > 0, 0.35, 0.9) * np.minimum(1, ratio**3)
         return np.where(self.is_supply, supply, fixed)
 
