@@ -35,7 +35,7 @@ def format_table(table: Table) -> str:
 
 
 def _is_numeric(rows: Sequence[tuple[Cell, ...]], column: int) -> bool:
-    return all(row[column] is None or not isinstance(row[column], str) for row in rows)
+    return all(not isinstance(row[column], str) for row in rows)
 
 
 def _text(cell: Cell) -> str:
