@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from rules.scoring.alerts import by_device, drive, read_alerts
 from rules.scoring.composed import BACKGROUNDS, Circuit, Part, Recipe, composed_circuits
 from rules.scoring.found import FIGURES, Outcome, Unit, false_row, found_row, grouped, outcomes
 from rules.scoring.loads import DAY_MINUTES
+from rules.scoring.readings import Run
 from rules.scoring.table import Cell, Table
 
 RULE = "flying_wire_meter"
@@ -59,6 +60,12 @@ def score_circuits(
 def minute_times() -> Times:
     """(1440,) µs: the minutes of the day that all circuits share."""
     return MIDNIGHT_US + np.arange(DAY_MINUTES, dtype=np.int64) * US_PER_MINUTE
+
+
+def circuit_readings(circuits: Iterable[Circuit]) -> Iterator[Run]:
+    """What the meters of these days say, for `rules.scoring.readings.write_readings`."""
+    for circuit in circuits:
+        yield circuit.name, "main", "power.active", minute_times(), circuit.power_w
 
 
 def _unit(circuit: Circuit) -> Unit:

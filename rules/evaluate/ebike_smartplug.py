@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from rules.scoring.alerts import Alert, by_device, drive, read_alerts
 from rules.scoring.composed import LEVELS, meter, noisy
 from rules.scoring.found import FIGURES, Outcome, Unit, false_row, found_row, grouped, outcomes
 from rules.scoring.loads import DAY_MINUTES, idle_plugs_w, read_charges, read_loads
+from rules.scoring.readings import Run
 from rules.scoring.table import Cell, Table
 
 RULE = "flying_wire_meter"
@@ -47,6 +48,13 @@ def single_loads(data: Path, seed: int) -> Iterator[Plug]:
     idle[600 : 600 + len(vacuum)] = vacuum
     unit = Unit("vacuum", ("robot vacuum", "", ""), "robot vacuum", 1.0)
     yield Plug(unit, meter(rng, idle))
+
+
+def plug_readings(plugs: Iterable[Plug]) -> Iterator[Run]:
+    """What these plugs say, for `rules.scoring.readings.write_readings`."""
+    for plug in plugs:
+        time_us = MIDNIGHT_US + np.arange(len(plug.power_w), dtype=np.int64) * US_PER_MINUTE
+        yield plug.unit.device, "main", "power.active", time_us, plug.power_w
 
 
 def _charges(data: Path, rng: np.random.Generator) -> Iterator[Plug]:

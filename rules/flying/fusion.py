@@ -47,7 +47,8 @@ def log_odds(prior: float, present: Mapping[str, Mask]) -> Numbers:
 
 
 def probability(odds: float) -> float:
-    return 1.0 / (1.0 + math.exp(-odds))
+    """Of -inf too, as of a load that was never scored."""
+    return 1.0 / (1.0 + math.exp(min(-odds, 700.0)))
 
 
 def stage(p: float) -> str:

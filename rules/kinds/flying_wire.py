@@ -168,34 +168,36 @@ class FlyingWire:
 
     def evidence(self, memory: Columns, scope: Scope, row: int) -> dict[str, Json]:
         """The curve of the likeliest load, and with `decide: fused` what speaks for the wire."""
-        at = int(memory["minute"][row]) - 1  # the last minute that is over
         shown: dict[str, Json] = {}
-        state = memory["state"][row]
-        if (state != FREE).any():
-            h = int(np.argmax(np.where(state == FREE, -np.inf, 1e6 * state + memory["score"][row])))
-            shown |= self._curve(memory, np.array([row]), np.array([h]), np.array([at]))
         if memory["minute"][row] != NEVER_US:
-            back = np.arange(SHOWN_MINUTES)[::-1]
-            means = ring(memory["power"], np.array([row]), np.array([at]), back)[0]
+            at = np.array([memory["minute"][row] - 1])  # the last minute that is over
+            shown |= self._curve(memory, row, at)
+            means = ring(memory["power"], np.array([row]), at, np.arange(SHOWN_MINUTES)[::-1])[0]
             shown["minute_means_w"] = [None if np.isnan(w) else round(float(w), 1) for w in means]
         if self.decide == "fused":
             shown |= self._case(memory, scope, row)
         return shown
 
-    def _curve(self, memory: Columns, row: Rows, h: Rows, minute: Times) -> dict[str, Json]:
-        seen = look(memory, row, h, minute)
-        since = int(memory["since"][row[0], h[0]])
+    def _curve(self, memory: Columns, row: int, minute: Times) -> dict[str, Json]:
+        """Of the hit with the highest score, else of the open load with the highest; else empty."""
+        state, odds = memory["state"][row], memory["score"][row]
+        if not (state != FREE).any():
+            return {}
+        rank = np.where(state == FREE, -np.inf, np.maximum(odds, -1e6) + 1e7 * (state == HIT))
+        h = int(np.argmax(rank))
+        seen = look(memory, np.array([row]), np.array([h]), minute)
+        since = int(memory["since"][row, h])
         return {
             "on_since": format_us(since * US_PER_MINUTE),
             "on_hour_local": _rounded((since / 60.0 + self.utc_offset_hours) % 24.0),
             "minutes": int(minute[0]) - since,
-            "base_w": _rounded(float(memory["base"][row[0], h[0]])),
+            "base_w": _rounded(float(memory["base"][row, h])),
             "amplitude_w": _rounded(float(seen.amplitude[0])),
             "plateau_minutes": int(seen.plateau[0]),
             "slope_per_hour": _rounded(float(seen.slope[0])),
             "ripple": _rounded(float(seen.ripple[0])),
-            "taper": bool(memory["taper"][row[0], h[0]]),
-            "score": _rounded(fusion.probability(float(memory["score"][row[0], h[0]]))),
+            "taper": bool(memory["taper"][row, h]),
+            "score": _rounded(fusion.probability(float(odds[h]))),
         }
 
     def _case(self, memory: Columns, scope: Scope, row: int) -> dict[str, Json]:
