@@ -43,12 +43,22 @@ def _listens(port: int) -> bool:
 
 class Mosquitto:
     """Debian's broker with its own folder and port, stopped by its pid. Its limits are raised: by
-    default it drops QoS 1 messages that it has acknowledged (1,000 queued, 20 in flight)."""
+    default it drops QoS 1 messages that it has acknowledged (1,000 queued, 20 in flight).
+    `persistent` keeps sessions and queues over an orderly restart, `autosave` also over a kill (and
+    writes the whole database anew at every change: a few hundred messages a second)."""
 
-    def __init__(self, folder: Path, *, persistent: bool = False, extra: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        persistent: bool = False,
+        autosave: bool = False,
+        extra: str = "",
+    ) -> None:
         self.folder = folder
         self.port = free_port()
-        self._persistent = persistent
+        self._persistent = persistent or autosave
+        self._autosave = autosave
         self._extra = extra
         self._process: subprocess.Popen[bytes] | None = None
         program = shutil.which("mosquitto", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
@@ -117,20 +127,18 @@ class Mosquitto:
             f"persistence {str(self._persistent).lower()}",
         ]
         if self._persistent:
-            lines += [
-                f"persistence_location {self.folder}/",
-                "autosave_on_changes true",
-                "autosave_interval 1",
-            ]
+            lines += [f"persistence_location {self.folder}/"]
+        if self._autosave:
+            lines += ["autosave_on_changes true", "autosave_interval 1"]
         return "\n".join([*lines, self._extra, ""])
 
 
 @contextmanager
 def start_mosquitto(
-    folder: Path, *, persistent: bool = False, extra: str = ""
+    folder: Path, *, persistent: bool = False, autosave: bool = False, extra: str = ""
 ) -> Iterator[Mosquitto]:
     """A running broker in an own folder; `extra` are more lines of its configuration."""
-    broker = Mosquitto(folder / "mosquitto", persistent=persistent, extra=extra)
+    broker = Mosquitto(folder / "mosquitto", persistent=persistent, autosave=autosave, extra=extra)
     broker.start()
     try:
         yield broker

@@ -74,7 +74,10 @@ quarantined = st.builds(
 @st.composite
 def readings(draw: st.DrawFn, series_count: int) -> Readings:
     n = draw(st.integers(0, 40)) if series_count else 0
-    column = lambda values: draw(st.lists(values, min_size=n, max_size=n))  # noqa: E731
+
+    def column(values: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(values, min_size=n, max_size=n))
+
     return Readings.of(
         column(times),
         column(times),

@@ -402,7 +402,8 @@ def test_nothing_arrives_at_or_before_a_time_that_was_taken(steps: list[int], li
     """Negative steps put the clock back; positive ones put so many messages in; zero takes."""
     clock = _Hands()
     waiting = Waiting(clock, 10**6, 10**9, after_us=1_000)  # type: ignore[arg-type]  # has now_us
-    last, order = 1_000, []
+    last = 1_000
+    order: list[int] = []
     for step in steps:
         clock.us += step * 3
         with waiting.lock:

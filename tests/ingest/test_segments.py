@@ -250,9 +250,9 @@ def test_the_latest_reading_is_the_newest_fresh_one(parts: list[Readings]) -> No
             if not flags & NOT_FRESH and (row not in obvious or time_us >= obvious[row][0]):
                 obvious[row] = (time_us, arrival_us, value, flags)
     kept = latest.readings()
-    columns = (kept.time_us, kept.arrival_us, kept.value, kept.flags)
+    newest = (kept.time_us, kept.arrival_us, kept.value, kept.flags)
     found = dict(
-        zip(kept.series.tolist(), zip(*(c.tolist() for c in columns), strict=True), strict=True)
+        zip(kept.series.tolist(), zip(*(c.tolist() for c in newest), strict=True), strict=True)
     )
     assert found == obvious
 
@@ -351,7 +351,7 @@ def test_after_kill_9_the_last_committed_batch_is_there(folder: Path) -> None:
         for _ in range(130):
             said = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-        said = int(([said, *process.stdout.read().split()])[-1])
+        said = int(([str(said), *process.stdout.read().split()])[-1])
         process.stdout.close()
         process.wait()
         batches = read_all(folder)
