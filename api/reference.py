@@ -16,6 +16,7 @@ from ingest.metrics import CATALOGUE
 from ingest.readings import Flag
 from ingest.registry import device_type
 from ingest.shelf import shelf_words
+from rules import manual
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -108,7 +109,16 @@ def flags_table() -> str:
     )
 
 
+_RULE_HEAD = ("id", "about", "holds when", "for", "severity", "standard (edition)")
+
 TABLES: dict[str, Callable[[], str]] = {
+    "rule_fields": lambda: markdown_table(("key", "default", "meaning"), manual.field_rows()),
+    "kinds": lambda: markdown_table(("kind", "what it does"), manual.kind_summaries()),
+    "kind_fields": lambda: markdown_table(
+        ("kind", "key", "default", "meaning"), manual.kind_rows()
+    ),
+    "units": lambda: markdown_table(("units of one dimension",), manual.unit_rows()),
+    "shipped_rules": lambda: markdown_table(_RULE_HEAD, manual.shipped_rows()),
     "settings": settings_table,
     "metrics": metrics_table,
     "devices": devices_table,
