@@ -156,7 +156,7 @@ def _judged(state: State, instances: Rows, parts: list[tuple[int, slice]], grid_
             clear[part], later = _judge(state, view, view.clear, rows[part], now_us[part])
             due[part] = np.minimum(due[part], later)
     hear(alerts, instances, word, clear, now_us)
-    return np.maximum(on_grid(due), grid_us + US_PER_S)
+    return on_grid(due)
 
 
 def _judge(
@@ -165,8 +165,10 @@ def _judge(
     scope = scope_of(state, view, watch, rows, now_us)
     memory = memory_of(view, watch, rows)
     word = watch.kind.judge(memory, scope)
-    due = np.minimum(watch.kind.due_us(memory, scope), expires_us(state, view, watch, rows, scope))
-    return word, due
+    due = watch.kind.due_us(memory, scope)
+    # what was due by now has been judged now
+    due = np.where(due <= now_us, FOREVER_US, due)
+    return word, np.minimum(due, expires_us(state, view, watch, rows, scope))
 
 
 def _heard(state: State, grid_us: int) -> list[Control]:

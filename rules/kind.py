@@ -95,7 +95,8 @@ class Kind(Protocol):
         ...
 
     def judge(self, memory: Columns, scope: Scope) -> Verdicts:
-        """At a grid point, for all instances: (n,) verdicts. Writes nothing."""
+        """At a grid point: (n,) verdicts. Writes nothing. Here and in `due_us` and `evidence` the
+        n instances are those of `memory` and `scope`: any part of all, and each answers alone."""
         ...
 
     def due_us(self, memory: Columns, scope: Scope) -> Times:

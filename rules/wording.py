@@ -8,6 +8,8 @@ from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from ingest.clock import US_PER_S, format_us
 from ingest.inputs import Json
 from ingest.metrics import CATALOGUE
@@ -57,7 +59,10 @@ def local_words(time_us: int, zone: str) -> str:
 
 
 def rounded(value: Json) -> Json:
-    """Floats to 6 significant digits, NaN and infinities as null, through lists and dicts."""
+    """Floats to 6 significant digits, NaN and infinities as null, numpy's scalars as Python's,
+    through lists and dicts."""
+    if isinstance(value, np.generic):
+        return rounded(value.item())
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, list):

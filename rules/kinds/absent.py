@@ -45,7 +45,7 @@ class Absent:
     def evidence(self, memory: Columns, scope: Scope, row: int) -> dict[str, Json]:
         heard = int(scope.heard_us[row])
         silent_us = int(scope.now_us[row]) - max(heard, int(scope.known_us[row]))
-        return {"silent_s": silent_us // US_PER_S, "ever_heard": heard != NEVER_US}
+        return {"silent_s": silent_us // US_PER_S, "ever_heard": heard != int(NEVER_US)}
 
 
 KIND = Absent
