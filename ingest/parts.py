@@ -1,7 +1,8 @@
 """Readings as Parquet files, written from numpy columns and read by DuckDB; nobody else calls it.
 
-Columns of a file: site, device, channel, metric (text), time_us, arrival_us (int64 µs since 1970
-UTC), value (double), flags (uint16), sorted by series and time. Any Parquet tool can read it.
+Columns of a file: site, device, channel, metric (text), time_us (int64 µs since 1970 UTC), delay_us
+(int64: arrival - time), value (double), flags (uint16), sorted by series and time. Any Parquet tool
+can read it. The delay takes a third less space than the arrival would (docs/decisions/0003).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Parquet:
         """One series with times in [since, until), in no order; its number is 0."""
         columns = self._fetch(
             files,
-            "SELECT time_us, arrival_us, 0::INTEGER AS number, value, flags FROM {parts} "
+            f"SELECT time_us, {_ARRIVAL} AS arrival_us, 0::INTEGER AS number, value, flags "
+            "FROM {parts} "
             "WHERE time_us >= ? AND time_us < ? "
             "AND site = ? AND device = ? AND channel = ? AND metric = ?",
             [since_us, until_us, *series],
@@ -83,7 +85,7 @@ class Parquet:
         numbers = np.asarray([table.number(series) for series in found], np.int32)
         columns = self._fetch(
             files,
-            "SELECT time_us, arrival_us, number, value, flags "
+            f"SELECT time_us, {_ARRIVAL} AS arrival_us, number, value, flags "
             f"{_ARRIVED.replace('{parts}', '{parts} JOIN names {using}')}",
             between,
             _names(found, numbers),
@@ -120,9 +122,11 @@ class Parquet:
 
 
 _READ = "hive_partitioning = false, union_by_name = false"
-_ARRIVED = "FROM {parts} WHERE arrival_us >= ? AND arrival_us < ?"
+_ARRIVAL = "(time_us + delay_us)"
+_ARRIVED = f"FROM {{parts}} WHERE {_ARRIVAL} >= ? AND {_ARRIVAL} < ?"
 _WRITE = f"""COPY (
-    SELECT site, device, channel, metric, time_us, arrival_us, value, flags
+    SELECT site, device, channel, metric,
+        time_us, arrival_us - time_us AS delay_us, value, flags
     FROM rows JOIN names USING (number)
 ) TO {{file}} (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2, ROW_GROUP_SIZE {ROW_GROUP})"""
 

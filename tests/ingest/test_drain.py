@@ -98,7 +98,7 @@ class Trouble(Memory):
             raise StoreError("no answer from the store, which did it all the same")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(some_appends(), st.integers(0, 10_000), st.integers(1, 60), st.sampled_from([0.0, NEVER_S]))
 def test_failures_and_restarts_anywhere_lose_nothing_and_double_nothing(
     batches: list[list[Row]], seed: int, part_rows: int, every_s: float

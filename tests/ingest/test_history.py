@@ -40,7 +40,7 @@ from tests.ingest.test_drain import commit, one
 READ_AT = st.lists(st.sampled_from(["commit", "drain", "read"]), max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(some_appends(), READ_AT, st.integers(1, 40), st.booleans())
 def test_history_equals_a_dict_wherever_the_drain_is(
     batches: list[list[Row]], steps: list[str], held_rows: int, retained: bool

@@ -56,7 +56,7 @@ every_store = pytest.mark.parametrize("word", shelf_words("ingest.stores"))
 
 
 @every_store
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(some_appends(), st.integers(-4, 14), st.integers(0, 30), st.booleans())
 def test_a_store_equals_a_dict_whatever_is_appended(
     word: str, appends: list[list[Row]], first: int, steps: int, tidy: bool
