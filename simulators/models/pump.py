@@ -42,6 +42,7 @@ class Parameters:
     tank_inlet_m3h: float = 60.0
     pit_m2: float = 4.0
     pit_pump_m3h: float = 25.0
+    pit_wall_m: float = 2.5  # what is more runs out over the floor
     pit_levels_m: tuple[float, float, float] = (0.3, 0.9, 1.2)
     jockey_kpa: tuple[float, float] = (420.0, 450.0)
     fire_leak_kpa_per_s: float = 30.0 / (5.5 * 3_600)
@@ -135,29 +136,28 @@ class Pumps:
         duty = duty[:2]
         if len(duty) == 2 and now.date % 2:
             duty.reverse()  # the lead changes every day
+        wet = [int(not lever["dry"][row]) for row in duty]
         demand = self._demand(first, now)
-        head, ratio, integral = self.head_m[first], self.ratio[first], self.integral[first]
-        aim, lag_s = self.set_m[first], self.lag_s[first]
-        both = len(duty) == 2 and self.run[duty[1]] == RUNNING
+        burst = float(lever["burst_m3h"][rows].sum())
+        # plain floats: the controller's loop runs 43,200 times a day
+        head, ratio = float(self.head_m[first]), float(self.ratio[first])
+        integral, lag_s = float(self.integral[first]), float(self.lag_s[first])
+        aim, most, each = float(self.set_m[first]), p.ramp_per_s * SUB_S, 0.0
+        both = len(duty) == 2 and bool(self.run[duty[1]] == RUNNING)
         for _ in range(max(1, round(dt_s / SUB_S))):
-            running = duty if both else duty[:1]
-            wet = [row for row in running if not lever["dry"][row]]
-            spare = max(0.0, p.shut_off_m * ratio**2 - head)
-            each = sqrt(spare / p.droop)
-            burst = lever["burst_m3h"][rows].sum() * sqrt(max(0.0, head) / aim)
-            drawn = demand * min(1.0, sqrt(max(0.0, head) / (0.6 * aim))) + burst
-            head += (len(wet) * each - drawn) / 3_600 * SUB_S / p.network_m3_per_m
+            each = sqrt(max(0.0, p.shut_off_m * ratio**2 - head) / p.droop)
+            drawn = demand * min(1.0, sqrt(head / (0.6 * aim))) + burst * sqrt(head / aim)
+            given = each * (sum(wet) if both else sum(wet[:1]))
+            head += (given - drawn) / 3_600 * SUB_S / p.network_m3_per_m
             head = min(max(0.0, head), p.shut_off_m * 1.02)
             error = (aim - head) / aim
             integral = min(1.0, max(0.4, integral + p.integral_per_s * error * SUB_S))
             wish = min(1.0, max(0.4, integral + p.proportional * error))
-            most = p.ramp_per_s * SUB_S
             ratio += min(most, max(-most, wish - ratio))
-            lag_s = lag_s + SUB_S if (ratio > 0.985) != both or (ratio < 0.88 and both) else 0.0
-            if not both and ratio > 0.985 and lag_s >= 20 and len(duty) == 2:
-                both, lag_s = True, 0.0
-            elif both and ratio < 0.88 and lag_s >= 60:
-                both, lag_s = False, 0.0
+            waits = ratio < 0.88 if both else ratio > 0.985
+            lag_s = lag_s + SUB_S if waits else 0.0
+            if waits and lag_s >= (60 if both else 20) and len(duty) == 2:
+                both, lag_s = not both, 0.0
         self._keep_supply(rows, duty if both else duty[:1], each, ratio)
         self.head_m[first], self.ratio[first], self.integral[first] = head, ratio, integral
         self.lag_s[first] = lag_s
@@ -190,30 +190,30 @@ class Pumps:
     def _sump(self, rows: Rows, now: Moment, flush: float, dt_s: float) -> None:
         p, first = self.parameters, rows[0]
         stop, start, second = p.pit_levels_m
-        level = self.level[first]
+        level = float(self.level[first])
         # seepage of 0.3 to 1 m3/h, and now and then somebody's washing water
         inflow = 0.65 + 0.35 * float(np.tanh(self.wander[first]))
         inflow += 4.0 if flush < 0.002 * dt_s else 0.0
-        inflow += self.levers["inflow_m3h"][rows].sum()
+        inflow += float(self.levers["inflow_m3h"][rows].sum())
         good = [row for row in rows if not self.levers["broken"][row]]
         turn = int(self.lead[first]) % max(1, len(good))
         good = good[turn:] + good[:turn]
-        most = p.shut_off_m  # a pit's wall; what is more runs out over the floor
+        wet = [int(not self.levers["dry"][row]) for row in good]
+        wanted = int(self.run[rows].sum())
         for _ in range(max(1, round(dt_s / SUB_S))):
-            running = [row for row in good if self.run[row] == RUNNING]
-            wanted = len(running)
+            before = wanted
             if level <= stop:
                 wanted = 0
             elif level >= second:
                 wanted = 2
             elif level >= start:
                 wanted = max(1, wanted)
-            self.run[rows] = STOPPED
-            self.run[good[:wanted]] = RUNNING
-            self.lead[first] += 1 if len(running) > 0 and wanted == 0 else 0
-            wet = [row for row in good[:wanted] if not self.levers["dry"][row]]
-            level += (inflow - len(wet) * p.pit_pump_m3h) * SUB_S / 3_600 / p.pit_m2
-            level = min(max(0.0, level), most, 2.5)
+            if before and not wanted:
+                self.lead[first] += 1  # the other pump begins next time
+            level += (inflow - sum(wet[:wanted]) * p.pit_pump_m3h) * SUB_S / 3_600 / p.pit_m2
+            level = min(max(0.0, level), p.pit_wall_m)
+        self.run[rows] = STOPPED
+        self.run[good[:wanted]] = RUNNING
         self.level[first] = level
         for row in rows:
             pumping = self.run[row] == RUNNING and not self.levers["dry"][row]
@@ -222,16 +222,16 @@ class Pumps:
     def _fire(self, rows: Rows, now: Moment, dt_s: float) -> None:
         p, lever = self.parameters, self.levers
         low, high = p.jockey_kpa
-        kpa, leak = self.kpa[rows[0]], p.fire_leak_kpa_per_s
+        kpa, leak = float(self.kpa[rows[0]]), p.fire_leak_kpa_per_s
         jockeys = [row for row in rows if self.is_jockey[row] and not lever["broken"][row]]
+        lifting = float(self.run[jockeys].max()) if jockeys else STOPPED
         for _ in range(max(1, round(dt_s / SUB_S))):
-            for row in jockeys:
-                if kpa <= low:
-                    self.run[row] = RUNNING
-                elif kpa >= high:
-                    self.run[row] = STOPPED
-            lifting = sum(self.run[row] for row in jockeys)
+            if jockeys and kpa <= low:
+                lifting = RUNNING
+            elif kpa >= high:
+                lifting = STOPPED
             kpa = max(0.0, kpa + (lifting * p.jockey_kpa_per_s - leak) * SUB_S)
+        self.run[jockeys] = lifting
         self.kpa[rows] = kpa
         for row in rows:
             if self.is_fire[row]:

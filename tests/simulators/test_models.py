@@ -87,7 +87,7 @@ def test_stages_follow_each_other() -> None:
     chargers = Chargers(1)
     chargers.plug(np.ones(1, np.bool_), Draw(np.full((9, 1), 0.5), np.asarray([0.3])))
     chargers.leave_at[:] = np.inf
-    seen = []
+    seen: list[int] = []
     for _ in range(14 * 60):
         chargers.advance(60)
         stage = int(chargers.stage[0])
