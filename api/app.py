@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from api import schemas
 from api.desk import Desk
@@ -25,11 +26,18 @@ from api.routes import alerts, devices, health, live, pages, queues, sites
 from ingest.journal import JournalError
 
 API = "/api/v1"
-BODY_BYTES = 64 * 1024
 
 
 class _Application(FastAPI):
-    """With the shapes in its document that are sent and taken without FastAPI's doing."""
+    """Guarded as a whole, also where it fails; its document has the shapes that are sent and taken
+    without FastAPI's doing."""
+
+    def __init__(self, served_under: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._served_under = served_under
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Guard(super().build_middleware_stack(), self._served_under)
 
     def openapi(self) -> dict[str, Any]:
         known = self.openapi_schema is not None
@@ -47,6 +55,7 @@ def create_app(parts: Parts) -> FastAPI:
     teller = Teller(hub, parts.registry, parts.clock)
     follower = Follower(parts.reader, teller, hub.resync)
     app = _Application(
+        parts.root_path,
         title="Courtyard",
         description="Watches over the shared equipment of residential communities.",
         version="1",
@@ -54,7 +63,6 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,  # these two load scripts from elsewhere
         redoc_url=None,
         lifespan=_following(follower, hub),
-        max_body_size=BODY_BYTES,
     )
     app.state.desk = Desk(parts, follower, hub, LatestBytes(), Pages(parts))
     for group in (sites, devices, alerts, queues, live):
@@ -62,7 +70,6 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(health.router)
     app.include_router(pages.router)
     _add_errors(app)
-    app.add_middleware(Guard, root_path=parts.root_path)
     return app
 
 

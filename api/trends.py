@@ -89,7 +89,7 @@ def trend_of(desk: Desk, reader: Reader, device: Device, show: str, span: str) -
         range=reader.say(f"range.{span}"),
     )
     lines = _lines(desk, reader, device, series)
-    marks = _marks(desk, reader, device, since_us)
+    marks = _marks(desk, reader, series, since_us)
     step_us = step_for(until_us - since_us, POINTS)
     pace_us = int((device.interval_s or device.kind.interval_s) * US_PER_S)
     drawings = tuple(
@@ -150,11 +150,14 @@ def _buckets(desk: Desk, device: Device, series: Series, since_us: int, until_us
     )
 
 
-def _marks(desk: Desk, reader: Reader, device: Device, since_us: int) -> list[Mark]:
+def _marks(desk: Desk, reader: Reader, series: Series, since_us: int) -> list[Mark]:
+    """The alerts of that channel, and those of the device as a whole."""
     ours = [
         alert
         for alert in desk.view.alerts.values()
-        if alert.change.device == device.id and (alert.resolved_us or 2**62) >= since_us
+        if alert.change.device == series.device
+        and alert.change.channel in (series.channel, "main")
+        and (alert.resolved_us or 2**62) >= since_us
     ]
     newest = sorted(ours, key=lambda a: -a.change.started_us)[:MARKS]
     return [_mark(desk, reader, alert) for alert in newest]
