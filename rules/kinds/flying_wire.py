@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,18 @@ from rules.flying.hypotheses import (
 )
 from rules.flying.level import Steps, find_steps, forget, fresh_level, push_level, ring
 from rules.flying.minutes import US_PER_MINUTE, Gap, closed_minutes, fresh_minutes
-from rules.kind import FOREVER_US, NEVER_US, NO, UNKNOWN, YES, Columns, Rows, Scope, Verdicts
+from rules.kind import (
+    FOREVER_US,
+    NEVER_US,
+    NO,
+    UNKNOWN,
+    YES,
+    Columns,
+    Rows,
+    Scope,
+    Told,
+    Verdicts,
+)
 
 SHOWN_MINUTES = 120
 
@@ -53,15 +64,22 @@ class FlyingWire:
 
     per: ClassVar[Literal["channel", "device"]] = "channel"
 
-    metric: str = "power.active"
-    decide: Literal["meter", "fused"] = "meter"
-    min_w: float = 68.0  # chargers of notebooks end at 65 W, the smallest packs' draw 73 W
-    max_w: float = 520.0
-    decision_minutes: float = 50.0
-    score: float = 0.4
-    prior: float = 0.02
-    suspect: float = 0.5
-    utc_offset_hours: float = 8.0
+    metric: Annotated[str, Told("功率指标", "The metric of power")] = "power.active"
+    decide: Annotated[
+        Literal["meter", "fused"], Told("仅凭电表，或与摄像机合判", "By the meter, or with cameras")
+    ] = "meter"
+    # chargers of notebooks end at 65 W, the smallest packs' draw 73 W
+    min_w: Annotated[float, Told("最小功率，W", "Least power of the load, W")] = 68.0
+    max_w: Annotated[float, Told("最大功率，W", "Most power of the load, W")] = 520.0
+    decision_minutes: Annotated[
+        float, Told("接入后多少分钟开始判定", "Minutes from coming on to the first decision")
+    ] = 50.0
+    score: Annotated[float, Told("判为充电器的分值", "The score that counts as a charger")] = 0.4
+    prior: Annotated[float, Told("每楼道每夜先验概率", "Prior of a stairwell and night")] = 0.02
+    suspect: Annotated[float, Told("合判概率门槛", "The fused probability that holds")] = 0.5
+    utc_offset_hours: Annotated[
+        float, Told("当地与 UTC 的时差，小时", "Hours that local time is ahead of UTC")
+    ] = 8.0
 
     def __post_init__(self) -> None:
         for name in ("score", "prior", "suspect"):
