@@ -221,7 +221,8 @@ def evaluate(
     seed: int = 1,
 ) -> None:
     """Score the rules, or given predictions, on a published set of recordings."""
-    from rules.evaluation import evaluate_set, format_table
+    from rules.evaluate import evaluate_set
+    from rules.scoring.table import format_table
 
     table = evaluate_set(name, data, predictions=predictions, alerts=alerts, seed=seed)
     sys.stdout.write(format_table(table) + "\n")

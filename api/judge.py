@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -16,23 +15,15 @@ from ingest.changes import Change
 from ingest.inputs import Inputs
 from ingest.journal import JournalReader, JournalWriter, follow
 from ingest.registry import Registry
-from ingest.segments import AlertRow
 from rules import checkpoint, engine
 from rules.instances import extend
-from rules.recovery import Difference, Recovered, reconcile, recover
+from rules.recovery import Difference, Recovered, recover
 from rules.rule import Rulebook
 from rules.state import State
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 5.0
-OPEN_ALERTS = 100_000
-
-
-class Reader(JournalReader, Protocol):
-    """A journal's reader with the table of alerts, which outlives its segments."""
-
-    def alerts(self, limit: int, open_only: bool = False) -> Sequence[AlertRow]: ...
 
 
 @dataclass(slots=True)
@@ -43,10 +34,9 @@ class Judge:
     state: State
     journal: JournalWriter
     checkpoints: CheckpointWriter
-    differences: tuple[Difference, ...] = ()
+    differing: int = 0
     recovered: int = 0
-    mended: int = 0
-    lost_from: str = ""  # why the state could not be recovered from checkpoint and batches
+    begun_anew: bool = False
     saved_s: float = field(default_factory=time.monotonic)
     step_s: float = 0.0
 
@@ -67,57 +57,42 @@ class Judge:
 
 def recovered(
     journal: JournalWriter,
-    reader: Reader,
+    reader: JournalReader,
     folder: Path,
-    rulebook: Rulebook,
+    rulebook: Callable[[], Rulebook],
     registry: Registry,
     now_us: int,
 ) -> Judge:
-    """The engine as it was after the newest batch. Where no checkpoint can be used, it begins
-    anew, from the batches that are kept, and says so."""
-    writer = CheckpointWriter(folder)
-    done, lost_from = _from_checkpoint(journal, reader, folder, rulebook, registry), ""
-    if done is None:
-        state = engine.start(rulebook, registry, now_us)
-        done = Recovered(state, 0, ())
-        if journal.last:
-            extend(state, journal.table.rows)
-            lost_from = "no checkpoint could be used: the rules begin anew"
-            log.error("recovery: %s", lost_from)
-        write_checkpoint(folder, Saved(journal.id, journal.last, checkpoint.dump(state)))
-    mended = reconcile(done.state, [row.change for row in reader.alerts(OPEN_ALERTS, True)])
-    if done.differences:
-        _dump(folder, done.differences)
-    writer.newest = journal.last - done.batches
-    return Judge(done.state, journal, writer, done.differences, done.batches, mended, lost_from)
+    """The engine as it was after the newest batch, under the rulebook that was in force. Where no
+    checkpoint can be used it begins anew with `rulebook()`, and says so."""
+    done, newest = _from_checkpoint(journal, reader, folder, registry)
+    if done is not None:
+        if done.differences:
+            _dump(folder, done.differences)
+        writer = CheckpointWriter(folder, newest)
+        return Judge(done.state, journal, writer, done.differing, journal.last - newest)
+    state = engine.start(rulebook(), registry, now_us)
+    extend(state, journal.table.rows)
+    write_checkpoint(folder, Saved(journal.id, journal.last, checkpoint.dump(state, journal.last)))
+    judge = Judge(state, journal, CheckpointWriter(folder, journal.last))
+    if journal.last:
+        judge.begun_anew = True
+        log.error("recovery: no checkpoint can be used, the rules begin anew")
+    return judge
 
 
 def _from_checkpoint(
-    journal: JournalWriter,
-    reader: Reader,
-    folder: Path,
-    rulebook: Rulebook,
-    registry: Registry,
-) -> Recovered | None:
+    journal: JournalWriter, reader: JournalReader, folder: Path, registry: Registry
+) -> tuple[Recovered | None, int]:
     for saved in read_checkpoints(folder, journal.id, journal.last):
         try:
-            label = checkpoint.label(saved.state)
-            state = checkpoint.load(saved.state, rulebook, registry)
-            compare = (label.engine, label.rulebook_sha256, label.registry) == (
-                engine.VERSION,
-                rulebook.sha256,
-                registry.version,
-            )
-            done = recover(state, follow(reader, saved.batch), compare=compare)
+            done = recover(saved.state, follow(reader, saved.batch), registry)
         except (checkpoint.CheckpointError, LookupError) as error:
             log.warning("checkpoint batch=%d not usable: %s", saved.batch, error)
             continue
-        log.info(
-            "recovered from batch=%d batches=%d differences=%d",
-            saved.batch, done.batches, len(done.differences),
-        )  # fmt: skip
-        return done
-    return None
+        log.info("recovered batch=%d to=%d differing=%d", saved.batch, done.batch, done.differing)
+        return done, saved.batch
+    return None, 0
 
 
 def _dump(folder: Path, differences: Sequence[Difference]) -> None:

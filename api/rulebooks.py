@@ -40,19 +40,6 @@ def kept(folder: Path) -> Rulebook | None:
         return None
 
 
-def in_force(file: Path | None, folder: Path, *, lenient: bool) -> Rulebook:
-    """The rulebook to begin with: the one that was in force, so that recovery computes the same
-    again (the watcher then brings in the new file); at a first start the file. A broken file is a
-    DocumentError, unless `lenient` and there is one that was in force."""
-    before = kept(folder)
-    if lenient and before is not None:
-        return before
-    asked = load(file)
-    if before is None:
-        keep(folder, asked)
-    return before or asked
-
-
 @dataclass(slots=True)
 class Watcher:
     """Looks at the operators' file and turns what it finds into control records."""

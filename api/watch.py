@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import cast
 
 from api.judge import Judge, recovered
-from api.rulebooks import Watcher, in_force, system_alert
+from api.rulebooks import Watcher, keep, load, system_alert
 from api.serve import open_history_store
 from api.service_clock import open_clock
 from api.settings import Settings
@@ -92,22 +92,31 @@ def _work(parts: Parts, stop: threading.Event, failure: list[BaseException]) -> 
 def _opened(settings: Settings, *, supervised: bool) -> Iterator[Parts]:
     registry = read_registry(settings.site)
     clock = open_clock(settings)
-    keep = settings.keep
     data = settings.data_dir
-    book = in_force(settings.rulebook, data, lenient=supervised)
+    if not supervised:
+        load(settings.rulebook)
     journal = open_writer(
         data / "journal",
-        segment_seconds=keep.segment_seconds,
-        segment_bytes=keep.segment_bytes,
-        keep_seconds=keep.journal_hours * 3_600,
-        quarantine_rows=keep.quarantine_rows,
+        segment_seconds=settings.keep.segment_seconds,
+        segment_bytes=settings.keep.segment_bytes,
+        keep_seconds=settings.keep.journal_hours * 3_600,
+        quarantine_rows=settings.keep.quarantine_rows,
     )
     reader = open_reader(data / "journal")
     store = open_history_store(settings)
-    drain = Drain(store, reader, clock, data / "cursors", every_s=keep.drain_seconds)
+    drain = Drain(store, reader, clock, data / "cursors", every_s=settings.keep.drain_seconds)
     controls: deque[Control] = deque()
     try:
-        judge = recovered(journal, reader, data / "checkpoints", book, registry, clock.now_us())
+        judge = recovered(
+            journal,
+            reader,
+            data / "checkpoints",
+            lambda: load(settings.rulebook),
+            registry,
+            clock.now_us(),
+        )
+        book = judge.state.rulebook
+        keep(data, book)
         controls.extend(_recovery_alerts(judge))
         listener = _listener(settings, registry, clock, journal)
         pipeline = Pipeline(
@@ -159,18 +168,16 @@ def _drained(controls: deque[Control]) -> tuple[Control, ...]:
 
 def _recovery_alerts(judge: Judge) -> list[Control]:
     """What a person should know of the recovery."""
-    if not judge.differences:
-        return []
-    n = len(judge.differences)
-    return [
-        system_alert(
-            0,
-            "SYS_recovery_differs",
-            "firing",
-            f"重启后重算的告警与记录有 {n} 处不同，以记录为准",
-            f"{n} alert changes computed again after a restart differ from the recorded ones",
-        )
-    ]
+    alerts = []
+    if judge.differing:
+        n = judge.differing
+        zh = f"重启后重算的告警与记录有 {n} 批不同，以记录为准"
+        en = f"Alert changes of {n} batches, computed again after a restart, are not the recorded"
+        alerts.append(system_alert(0, "SYS_recovery_differs", "firing", zh, en))
+    if judge.begun_anew:
+        zh, en = "检查点不可用，规则状态重新开始", "No checkpoint could be used: rules begin anew"
+        alerts.append(system_alert(0, "SYS_rules_begun_anew", "firing", zh, en))
+    return alerts
 
 
 def _keep_house(parts: Parts) -> None:
@@ -222,7 +229,7 @@ def _status(parts: Parts, now_us: int) -> dict[str, Json]:
         "checkpoint": parts.judge.checkpoints.newest,
         "checkpoint_failures": parts.judge.checkpoints.failures,
         "drained": drain["batch"],
-        "recovery_differences": len(parts.judge.differences),
+        "recovery_differences": parts.judge.differing,
         "recovered_batches": parts.judge.recovered,
         "step_s": round(parts.judge.step_s, 3),
         "rulebook": parts.rulebook.in_force[:12],

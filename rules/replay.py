@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import msgspec
 
@@ -12,7 +13,6 @@ from ingest.clock import US_PER_S, format_us
 from ingest.inputs import Inputs, Json
 from ingest.readings import Readings, Series, SeriesTable
 from ingest.registry import Registry
-from ingest.store import Store
 from rules.engine import start, step
 from rules.rule import Rulebook
 
@@ -21,6 +21,13 @@ BATCH_ROWS = 100_000
 
 Slice = tuple[Readings, tuple[Series, ...]]
 """Readings, by arrival, and the series that are new with them, numbered on from the last."""
+
+
+class Scanned(Protocol):
+    """Stored history, as of `ingest.store.Store` or `ingest.history.History`."""
+
+    def scan(self, since_us: int, until_us: int, table: SeriesTable) -> Iterator[Readings]: ...
+
 
 Progress = Callable[[int, int], None]
 """Told after every step: rows so far, and the arrival of the newest, in µs."""
@@ -88,7 +95,7 @@ def episode_line(episode: Episode) -> str:
     return msgspec.json.encode(body).decode()
 
 
-def stored(store: Store, since_us: int, until_us: int) -> Iterator[Slice]:
+def stored(store: Scanned, since_us: int, until_us: int) -> Iterator[Slice]:
     """Stored history that arrived in [since, until), for `replay`."""
     table, known = SeriesTable(), 0
     for readings in store.scan(since_us, until_us, table):
