@@ -107,10 +107,15 @@ def _in_unit(node: ast.expr, number: Number, target: Unit) -> Number:
     if number.unit is None:
         return _scaled(number, Fraction(1), target)
     if number.unit.dimension != target.dimension:
-        raise problem_at(node, f"{target.code} and {number.unit.code} are different things")
+        raise _different(node, target, number.unit)
     if number.unit.absolute != target.absolute:
         raise problem_at(node, "Cel is a temperature and K a difference: they cannot be compared")
     return _scaled(number, ratio(number.unit, target), target)
+
+
+def _different(node: ast.expr, one: Unit, other: Unit) -> ExpressionError:
+    at = node.right if isinstance(node, ast.BinOp) else node
+    return problem_at(at, f"{one.code} and {other.code} are different things")
 
 
 def negated(node: ast.expr, number: Number) -> Number:
@@ -147,6 +152,8 @@ def _summands(
 ) -> tuple[Number, Number, Unit | None]:
     """Both in one unit, and the unit of the sum: Cel - Cel = K, Cel ± K = Cel."""
     at, on = (number.unit is not None and number.unit.absolute for number in (left, right))
+    if left.unit and right.unit and left.unit.dimension != right.unit.dimension:
+        raise _different(node, left.unit, right.unit)
     if not at and not on:
         left, right = _aligned(node, [left, right])
         return left, right, left.unit
