@@ -104,7 +104,7 @@ class Outbox(Tables):
     __table_args__ = (
         Index("outbox_by_state", "state", "notifier", "due_us"),
         Index("outbox_by_episode", "episode", "kind"),
-        Index("outbox_by_recipient", "notifier", "recipient", "created_us"),
+        Index("outbox_by_recipient", "notifier", "recipient", "digest_id", "created_us"),
         Index("outbox_by_digest", "digest_id"),
         Index("outbox_by_after", "after_id"),
     )

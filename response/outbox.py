@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ingest.changes import Change
@@ -165,15 +165,15 @@ def _add(session: Session, notice: Outbox, telling: Telling, now_us: int) -> int
 def _over_limit(session: Session, notice: Outbox, telling: Telling, now_us: int) -> bool:
     if notice.severity == "urgent":
         return False
-    query = select(func.count()).where(
+    query = select(Outbox.id).where(
         Outbox.notifier == notice.notifier,
         Outbox.recipient == notice.recipient,
+        Outbox.digest_id.is_(None),
         Outbox.created_us > now_us - 3_600 * US_PER_S,
         Outbox.state != "cancelled",
         Outbox.kind.in_(("firing", "resolved")),
-        Outbox.digest_id.is_(None),
     )
-    return session.scalars(query).one() >= telling.per_hour
+    return len(session.scalars(query.limit(telling.per_hour)).all()) >= telling.per_hour
 
 
 def _fold(session: Session, notice: Outbox, telling: Telling, now_us: int) -> None:

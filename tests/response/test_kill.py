@@ -23,7 +23,7 @@ from response.outbox import take_in
 from tests.response.community import LI, change_of, public_of
 from tests.response.mailbox import Mailbox, serve_mail
 
-LEASE_S = 2.0
+LEASE_S = 5.0
 
 
 def start(url: str, box: Mailbox) -> subprocess.Popen[bytes]:
@@ -70,6 +70,12 @@ def test_killed_between_sending_and_marking_it_sends_again_under_the_same_id(
     assert outcomes == ["unknown", "sent"]
 
 
+def unsure_tries(engine: Engine, count: int) -> int:
+    """Tries of which nobody can say whether they went out."""
+    entries = [e for row in notices(engine, count) for e in attempts_of(engine, row.id)]
+    return sum(entry.outcome == "unknown" or entry.code == "timeout" for entry in entries)
+
+
 def killed_at_random_moments(engine: Engine, url: str, kills: int, count: int) -> Counter[str]:
     """How often each notice arrived when its sender was killed `kills` times."""
     tell(engine, count)
@@ -92,12 +98,11 @@ def killed_at_random_moments(engine: Engine, url: str, kills: int, count: int) -
 def test_killed_at_random_moments_it_loses_nothing(engine: Engine, url: str) -> None:
     arrived = killed_at_random_moments(engine, url, kills=3, count=25)
     assert len(arrived) == 25
-    # each kill repeats at most what was under way then
-    assert arrived.total() <= 25 + 3 * 4
+    assert arrived.total() <= 25 + unsure_tries(engine, 25)
 
 
 @pytest.mark.soak
 def test_killed_twenty_times_it_loses_nothing(engine: Engine, url: str) -> None:
     arrived = killed_at_random_moments(engine, url, kills=20, count=30)
     assert len(arrived) == 30
-    assert arrived.total() <= 30 + 20 * 4
+    assert arrived.total() <= 30 + unsure_tries(engine, 30)

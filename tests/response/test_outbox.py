@@ -126,6 +126,33 @@ def test_the_end_is_told_if_the_dispatcher_of_the_beginning_was_lost(engine: Eng
     assert states(engine) == {"firing|li": "lost_track", "resolved|li": "sent"}
 
 
+def lost_then_failed(engine: Engine) -> int:
+    """A notice whose first dispatcher was lost, and whose second try failed; returns when."""
+    tell(engine, change_of(), public=public_of(LI))
+    take(engine, START_US)
+    later_us = START_US + 60 * US_PER_S
+    (leased,) = take(engine, later_us)
+    mark_failed(engine, leased, NotifierError("down", permanent=False), later_us, later_us)
+    return later_us
+
+
+def test_who_may_have_been_told_before_a_crash_is_told_of_the_end(engine: Engine) -> None:
+    later_us = lost_then_failed(engine)
+    tell(engine, change_of("resolved", at_us=later_us), public=public_of(LI))
+    assert states(engine)["firing|li"] == "lost_track"
+    assert send_all(engine, later_us) == ["li@example.org 【已恢复】7栋：供水压力低 210 kPa"]
+
+
+def test_who_may_have_been_told_is_told_again_if_an_acknowledgement_is_taken_back(
+    engine: Engine,
+) -> None:
+    later_us = lost_then_failed(engine)
+    acknowledge(engine, change_of().episode, "王工", later_us)
+    assert states(engine) == {"firing|li": "lost_track"}
+    assert unacknowledge(engine, change_of().episode, "王工", later_us).told == 1
+    assert send_all(engine, later_us) == ["li@example.org 【严重】7栋：供水压力低 210 kPa"]
+
+
 def test_acknowledging_cancels_what_is_not_yet_sent(engine: Engine) -> None:
     tell(engine, change_of())
     (first,) = take(engine, START_US, limit=1)

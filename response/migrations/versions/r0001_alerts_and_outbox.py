@@ -78,7 +78,8 @@ def upgrade() -> None:
     )
     op.create_index("outbox_by_state", "outbox", ["state", "notifier", "due_us"])
     op.create_index("outbox_by_episode", "outbox", ["episode", "kind"])
-    op.create_index("outbox_by_recipient", "outbox", ["notifier", "recipient", "created_us"])
+    of_recipient = ["notifier", "recipient", "digest_id", "created_us"]
+    op.create_index("outbox_by_recipient", "outbox", of_recipient)
     op.create_index("outbox_by_digest", "outbox", ["digest_id"])
     op.create_index("outbox_by_after", "outbox", ["after_id"])
     op.create_table(
