@@ -10,13 +10,15 @@ import numpy as np
 from ingest.clock import parse_us
 from ingest.readings import Times
 from rules.flying.minutes import US_PER_MINUTE
-from rules.kinds.flying_wire import FlyingWire
-from rules.scoring.alerts import by_device, drive, read_alerts
+from rules.rule import Rulebook
+from rules.rulebook import shipped_rulebook
+from rules.scoring.alerts import by_device, read_alerts
 from rules.scoring.composed import BACKGROUNDS, Circuit, Part, Recipe, composed_circuits
 from rules.scoring.found import FIGURES, Outcome, Unit, false_row, found_row, grouped, outcomes
 from rules.scoring.loads import DAY_MINUTES
 from rules.scoring.readings import Run
 from rules.scoring.table import Cell, Table
+from rules.scoring.through import run_rules
 
 RULE = "flying_wire_meter"
 DAYS = 100  # of each background
@@ -31,18 +33,18 @@ def score_circuits(
     alerts: Path | None = None,
     part: Part = "report",
     days: int = DAYS,
-    rule: FlyingWire | None = None,
+    rulebook: Rulebook | None = None,
 ) -> Table:
-    """Alerts on 3 x `days` circuit-days: those of `rule` (as shipped unless given), or of a file
+    """Alerts on 3 x `days` circuit-days: those of rule RULE (of the
+    shipped rulebook unless another is given), or of a file
     that a replay of the same days wrote. `part="report"`: only backgrounds that nothing was
     tuned on."""
     if predictions is not None:
         raise ValueError("circuits are scored by alerts, not row by row: give --alerts")
     circuits = list(composed_circuits(Recipe(data, seed, part), days))
     if alerts is None:
-        power = np.array([circuit.power_w for circuit in circuits])
-        names = [circuit.name for circuit in circuits]
-        found = list(drive(rule or FlyingWire(), RULE, names, minute_times(), power))
+        shown = circuit_readings(circuits)
+        found = run_rules(rulebook or shipped_rulebook(), "circuit_meter", shown, (RULE,))
     else:
         found = read_alerts(alerts, (RULE,))
     results = outcomes([_unit(circuit) for circuit in circuits], by_device(found))

@@ -12,13 +12,15 @@ import numpy as np
 from ingest.clock import parse_us
 from ingest.readings import Numbers
 from rules.flying.minutes import US_PER_MINUTE
-from rules.kinds.flying_wire import FlyingWire
-from rules.scoring.alerts import Alert, by_device, drive, read_alerts
+from rules.rule import Rulebook
+from rules.rulebook import shipped_rulebook
+from rules.scoring.alerts import by_device, read_alerts
 from rules.scoring.composed import LEVELS, meter, noisy
 from rules.scoring.found import FIGURES, Outcome, Unit, false_row, found_row, grouped, outcomes
 from rules.scoring.loads import DAY_MINUTES, idle_plugs_w, read_charges, read_loads
 from rules.scoring.readings import Run
 from rules.scoring.table import Cell, Table
+from rules.scoring.through import run_rules
 
 RULE = "flying_wire_meter"
 STARTS = 4
@@ -91,14 +93,18 @@ def score_single_loads(
     seed: int = 1,
     predictions: Path | None = None,
     alerts: Path | None = None,
-    rule: FlyingWire | None = None,
+    rulebook: Rulebook | None = None,
 ) -> Table:
-    """Alerts of `rule` (as shipped unless given), or of a file that a replay wrote."""
+    """Alerts of rule RULE (of the shipped rulebook unless another is given), or of a file that a
+    replay of the same plugs wrote."""
     if predictions is not None:
         raise ValueError("ebike_smartplug is scored by alerts, not row by row: give --alerts")
     plugs = list(single_loads(data, seed))
-    driven = rule or FlyingWire()
-    found = read_alerts(alerts, (RULE,)) if alerts else list(_alerts(driven, plugs))
+    if alerts is None:
+        shown = plug_readings(plugs)
+        found = run_rules(rulebook or shipped_rulebook(), "circuit_meter", shown, (RULE,))
+    else:
+        found = read_alerts(alerts, (RULE,))
     results = outcomes([plug.unit for plug in plugs], by_device(found))
     return Table(
         title=f"ebike_smartplug, tracebase_subset, robot_vacuum_taper, seed {seed}",
@@ -109,15 +115,6 @@ def score_single_loads(
             "tracebase days were picked so that look-alikes are over-represented.",
         ),
     )
-
-
-def _alerts(rule: FlyingWire, plugs: Sequence[Plug]) -> Iterator[Alert]:
-    longest = max(len(plug.power_w) for plug in plugs)
-    power = np.full((len(plugs), longest), np.nan)
-    for row, plug in enumerate(plugs):
-        power[row, : len(plug.power_w)] = plug.power_w
-    time_us = MIDNIGHT_US + np.arange(longest, dtype=np.int64) * US_PER_MINUTE
-    yield from drive(rule, RULE, [plug.unit.device for plug in plugs], time_us, power)
 
 
 def _rows(results: Sequence[Outcome]) -> list[tuple[Cell, ...]]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rules.scoring.alerts import by_device, read_alerts
+from rules.rulebook import shipped_rulebook
+from rules.scoring.alerts import Alert, by_device, read_alerts
 from rules.scoring.pointwise import Scored, alert_flags, read_predictions, score_rows
-from rules.scoring.pumps import Experiment, experiments
+from rules.scoring.pumps import Experiment, experiments, pump_readings
 from rules.scoring.table import Cell, Table
+from rules.scoring.through import run_rules
 
 HIGHEST_FAR = 0.15  # an F1 at a higher rate does not count: always alarming scores 0.695
 
@@ -22,16 +24,17 @@ def score_skab(
     predictions: Path | None = None,
     alerts: Path | None = None,
 ) -> Table:
-    """Rows 0 to 399 of a file are for training, all later ones are scored. Alerts must be those of
-    a replay of `rules.scoring.pumps.experiments(data, seed)`: cut, with shifted clocks."""
-    if (predictions is None) == (alerts is None):
-        raise ValueError("skab is scored by --predictions or by --alerts: give one of them")
+    """Rows 0 to 399 of a file are for training, all later ones are scored. Without predictions or
+    alerts it is the shipped pump rules that are scored; alerts must be those of a replay of the
+    same `experiments(data, seed)`: cut, with shifted clocks."""
+    if predictions is not None and alerts is not None:
+        raise ValueError("skab is scored by --predictions or by --alerts, not by both")
     runs = experiments(data, seed)
     if predictions is not None:
         masks = read_predictions(predictions, runs)
         scored = [(run, score_rows(run, masks[run.file])) for run in runs]
     else:
-        groups = by_device(read_alerts(alerts)) if alerts is not None else {}
+        groups = by_device(read_alerts(alerts) if alerts is not None else _shipped(runs))
         scored = [
             (run, score_rows(run, alert_flags(run, mine), mine))
             for run in runs
@@ -43,6 +46,11 @@ def score_skab(
         rows=tuple(_rows(scored)),
         notes=("F1 counts only with FAR <= 15 %: 53 % of the test rows are anomalous.",),
     )
+
+
+def _shipped(runs: Sequence[Experiment]) -> list[Alert]:
+    shown = (reading for run in runs for reading in pump_readings(run))
+    return run_rules(shipped_rulebook(), "pump", shown)
 
 
 def _rows(scored: Sequence[tuple[Experiment, Scored]]) -> list[tuple[Cell, ...]]:

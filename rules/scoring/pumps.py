@@ -14,7 +14,8 @@ from ingest.readings import Mask, Numbers, Times
 
 TRAINING_ROWS = 400
 MOST_CUT = 150
-SHIFT_S = 30 * 86_400  # of the clock, at most; whole seconds
+BEGIN_US = parse_us("2026-01-05T00:00:00Z")
+SHIFT_S = 3_600  # every file starts within the hour after BEGIN_US, at a random second
 
 # column to metric and factor of the catalogue's unit; the thermocouple is in the fluid
 COLUMNS = {
@@ -63,10 +64,11 @@ def experiments(data: Path, seed: int) -> list[Experiment]:
 def _read(folder: Path, file: str, cut: int, shift_s: int) -> Experiment:
     with (folder / file).open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines, delimiter=";"))
-    times = [parse_us(row["datetime"]) + shift_s * US_PER_S for row in rows]
+    times = np.array([parse_us(row["datetime"]) for row in rows], np.int64)
+    times += BEGIN_US + shift_s * US_PER_S - times[0]
     values = {name: np.array([float(row[name]) for row in rows]) for name in COLUMNS}
     anomaly = np.array([float(row.get("anomaly") or 0) > 0 for row in rows], np.bool_)
-    return Experiment(file, np.array(times, np.int64), values, anomaly, cut)
+    return Experiment(file, times, values, anomaly, cut)
 
 
 def pump_readings(experiment: Experiment) -> Iterator[tuple[str, str, str, Times, Numbers]]:

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from rules.evaluate import evaluate_set
-from rules.evaluate.circuits import score_circuits
+from rules.evaluate.circuits import RULE, circuit_readings, minute_times, score_circuits
 from rules.evaluate.ebike_smartplug import score_single_loads, single_loads
+from rules.kinds.flying_wire import FlyingWire
+from rules.rulebook import shipped_rulebook
+from rules.scoring.alerts import drive
 from rules.scoring.composed import Circuit, Recipe, composed_circuits
 from rules.scoring.loads import DAY_MINUTES, hold, read_charges, read_household, read_loads
 from rules.scoring.pumps import experiments
 from rules.scoring.table import Table
+from rules.scoring.through import run_rules
 
 RECORDINGS = os.environ.get("COURTYARD_RECORDINGS")
 recordings = pytest.mark.skipif(
@@ -95,6 +99,18 @@ def test_composed_circuits_are_scored_better_than_by_the_naive_shape_rule(data: 
     assert int(str(figures(table, "appliances", "every charge")["found"])) >= 2
     with pytest.raises(ValueError, match="--alerts"):
         evaluate_set("circuits", data, predictions=Path("p.csv"))
+
+
+@recordings
+def test_the_engine_says_what_the_kind_says(data: Path) -> None:
+    circuits = list(composed_circuits(Recipe(data, 1, "report"), 4))
+    shown = circuit_readings(circuits)
+    through = run_rules(shipped_rulebook(), "circuit_meter", shown, (RULE,))
+    names = [circuit.name for circuit in circuits]
+    power = np.array([circuit.power_w for circuit in circuits])
+    direct = list(drive(FlyingWire(), RULE, names, minute_times(), power))
+    assert direct
+    assert set(through) == set(direct)
 
 
 @recordings
