@@ -132,16 +132,19 @@ class Gathering:
     # observations
 
     def _observe(self, inbound: Inbound, voice: Voice, observations: list[Observation]) -> None:
-        numbers = voice.numbers
+        said, channels, metrics, values, times, flags = zip(*observations, strict=True)
+        known = voice.numbers.__getitem__
         try:
-            series = [numbers[row[:3]] for row in observations]
+            series = list(map(known, zip(said, channels, metrics, strict=True)))
         except KeyError:
             observations = self._learn(inbound, voice, observations)
-            series = [numbers[row[:3]] for row in observations]
+            if observations:
+                self._observe(inbound, voice, observations)
+            return
         self._series += series
-        self._values += [row[3] for row in observations]
-        self._times += [row[4] for row in observations]
-        self._flags += [row[5] for row in observations]
+        self._values += values
+        self._times += times
+        self._flags += flags
         self._counts.append(len(series))
         self._inbounds.append(inbound)
         self._principals.append(voice.principal)

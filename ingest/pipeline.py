@@ -35,6 +35,9 @@ COMMIT_EVERY_S = 1.0
 
 WAIT_LEAST_S, WAIT_MOST_S = 0.01, 1.0
 
+# a named tuple's own __new__ is Python: this makes the same thing in half the time
+_new = tuple.__new__
+
 Step = Callable[[Inputs, int], tuple[Change, ...]]
 
 
@@ -169,17 +172,17 @@ class Pipeline:
 
     def _gather(self, deliveries: list[Delivery], gathering: Gathering, prints: list[Print]) -> int:
         """How many messages the batch took in: it ends with the one that fills it."""
+        known, note = self._prints, prints.append
         for row, (inbound, mid, _, epoch, refused) in enumerate(deliveries):
             sha = blake2b(
                 inbound.topic.encode() + b"\0" + inbound.payload, digest_size=SHA_BYTES
             ).digest()
             if inbound.qos:
-                if inbound.dup and self._prints.knows(epoch, mid, sha):
+                if inbound.dup and known.knows(epoch, mid, sha):
                     self.counters.redelivered += 1
                     continue
-                seen = Print(epoch, mid, sha)
-                prints.append(seen)
-                self._prints.add((seen,))
+                note(_new(Print, (epoch, mid, sha)))
+                known.note(epoch, mid, sha)
             self._take_in(inbound, refused, sha, gathering)
             if len(gathering) >= BATCH_READINGS:
                 self.counters.messages += row + 1

@@ -22,11 +22,14 @@ class Prints:
     def add(self, prints: Iterable[Print]) -> None:
         """In the order of the batches; prints of an older epoch are of no use any more."""
         for epoch, mid, sha in prints:
-            if epoch > self.epoch:
-                self.epoch = epoch
-                self.shas = {}
-            if epoch == self.epoch and mid != MARKER_MID:
-                self.shas[mid] = sha
+            self.note(epoch, mid, sha)
+
+    def note(self, epoch: int, mid: int, sha: bytes) -> None:
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self.shas = {}
+        if epoch == self.epoch and mid != MARKER_MID:
+            self.shas[mid] = sha
 
     def knows(self, epoch: int, mid: int, sha: bytes) -> bool:
         return epoch == self.epoch and self.shas.get(mid) == sha

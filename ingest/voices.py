@@ -10,7 +10,7 @@ from ingest import quarantine
 from ingest.dialect import Dialect, State
 from ingest.registry import Device, Registry
 
-RESENDS = 16
+RESENDS = 8
 """Messages of one sender among which a re-send of its own is known again."""
 
 TOPICS = 65_536

@@ -325,7 +325,7 @@ def test_faults_on_the_way_lose_nothing(saving_mosquitto: Mosquitto, relay: Rela
             publisher.publish(messages[:1_000])
             relay.cut()
             publisher.publish(messages[1_000:2_000])
-            wait_until(connected(listener), "connected again")
+            wait_until(lambda: listener.counters.connections == 2, "connected again")
             relay.black_hole = True
             publisher.publish(messages[2_000:])
             wait_until(lambda: not listener.connected, "silence is noticed by the keepalive")

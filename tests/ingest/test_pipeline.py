@@ -729,7 +729,7 @@ def test_restarts_of_the_broker_and_faults_on_the_way_lose_and_double_nothing(
             publisher.publish(numbered(0, 1_000))
             relay.cut()
             publisher.publish(numbered(1_000, 2_000))
-            wait_until(lambda: watch.listener.connected, "connected again")
+            wait_until(lambda: watch.listener.counters.connections == 2, "connected again")
             relay.cut()
             relay.latency_s = 0.002
             publisher.publish(numbered(2_000, 3_000))
