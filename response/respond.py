@@ -100,6 +100,10 @@ async def _follow(
                 except (JournalError, DBAPIError, OSError) as error:
                     pause_s = ERROR_POLL_S
                     _say_error(news, error)
+                except Exception as error:
+                    # a mistake of ours must not keep back what is in the outbox already
+                    pause_s = ERROR_POLL_S
+                    _say_error(news, error, exc_info=True)
                 await wait_first(pause_s, stop)
         finally:
             if follower is not None:
@@ -121,10 +125,10 @@ def _take_news(news: _News, follower: Follower, last: int) -> None:
         news.wake.set()
 
 
-def _say_error(news: _News, error: Exception) -> None:
-    said = str(error).split("\n")[0]
+def _say_error(news: _News, error: Exception, *, exc_info: bool = False) -> None:
+    said = str(error).split("\n")[0] or type(error).__name__
     if said != news.error:
-        _log.error("respond cannot follow the journal error=%s", said)
+        _log.error("respond cannot follow the journal error=%s", said, exc_info=exc_info)
     news.error = said
 
 

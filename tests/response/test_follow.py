@@ -168,9 +168,13 @@ class Broken(ListJournal):
 
     mended = False
 
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
     def read(self, after: int, limit: int = 1_000) -> list[Batch]:
         if not self.mended:
-            raise JournalError("disk gone")
+            raise self.error
         return list(super().read(after, limit))
 
 
@@ -220,11 +224,14 @@ async def test_the_process_tells_what_the_journal_brings_and_how_it_is(engine: E
     }
 
 
-async def test_a_broken_journal_is_said_and_does_not_stop_the_outbox(engine: Engine) -> None:
+@pytest.mark.parametrize("kind", [JournalError, RuntimeError])
+async def test_a_broken_journal_is_said_and_does_not_stop_the_outbox(
+    engine: Engine, kind: type[Exception]
+) -> None:
     first = ListJournal()
     first.add(change_of())
     follow(engine, first)
-    journal, memory = Broken(), MemoryNotifier()
+    journal, memory = Broken(kind("disk gone")), MemoryNotifier()
     async with Desk(engine, journal, memory) as desk:
         await until(lambda: memory.count == 2)
         await until(lambda: bool(desk.said and desk.said[-1]["error"] == "disk gone"))

@@ -102,6 +102,7 @@ def test_killed_at_random_moments_it_loses_nothing(engine: Engine, url: str) -> 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_800)
 def test_killed_twenty_times_it_loses_nothing(engine: Engine, url: str) -> None:
     arrived = killed_at_random_moments(engine, url, kills=20, count=30)
     assert len(arrived) == 30
