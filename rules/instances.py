@@ -130,7 +130,7 @@ def refresh(state: State, view: View, device: int, channel: str, now_us: int) ->
 
 
 def _looked_at(view: View, row: int) -> set[int]:
-    return {int(n) for watch in view.watches for n in watch.series[row] if n != NONE}
+    return {n for watch in view.watches for n in watch.series[row].tolist() if n != NONE}
 
 
 def _wanted(view: View, channel: str, own: dict[str, int], main: dict[str, int]) -> bool:
@@ -197,13 +197,13 @@ def _lengthen(view: View) -> None:
 
 def _link(links: Numbered, row: int, instance: int) -> Numbered:
     """Writes `instance` into a free place of `row`; the matrix, wider if there was none."""
-    if (links[row] == instance).any():
+    taken = links[row].tolist()
+    if instance in taken:
         return links
-    free = np.flatnonzero(links[row] == NONE)
-    if not len(free):
+    if NONE not in taken:
         wider = np.full_like(links, NONE)
         return _link(np.concatenate([links, wider], axis=1), row, instance)
-    links[row, free[0]] = instance
+    links[row, taken.index(NONE)] = instance
     return links
 
 

@@ -18,6 +18,18 @@ def scope_of(
     columns = state.series
     series = watch.series[rows]
     value = columns.value[series]
+    if fresh_round >= 0 and view.clear is None and len(watch.metrics) == 1:
+        # whoever is touched and looks at one metric was touched by that metric
+        return Scope(
+            value=value,
+            time_us=columns.time_us[series],
+            fresh=np.ones(value.shape, bool),
+            heard_us=now_us,
+            known_us=view.known_us[rows],
+            now_us=now_us,
+            parameters={name: column[rows] for name, column in watch.parameters.items()},
+            seen_since_us={kind: _seen(state, view, rows, kind) for kind in watch.kind.sightings},
+        )
     age_us = now_us[:, None] - columns.arrival_us[series]
     value[age_us > view.stale_us[rows][:, None]] = np.nan
     return Scope(
