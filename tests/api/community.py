@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -232,13 +233,16 @@ def community(
     *,
     site: str = SITE,
     rules: str = RULES,
+    cases_from: Path | None = None,
     clock: Clock | None = None,
     **options: Any,
 ) -> Iterator[Community]:
-    """`options` go to Parts."""
+    """`options` go to Parts; `cases_from`: an empty case database, made before, to be copied."""
     (folder / "status").mkdir(parents=True, exist_ok=True)
     writer = open_writer(folder / "journal")
     reader = open_reader(folder / "journal")
+    if cases_from is not None:
+        shutil.copy(cases_from, folder / "cases.db")
     cases = open_database(f"sqlite:///{folder / 'cases.db'}")
     try:
         yield Community(
@@ -258,11 +262,11 @@ def community(
 
 
 @contextmanager
-def served(parts: Parts) -> Iterator[str]:
-    """The application on a free port of this machine; gives its address."""
+def served(parts: Parts, port: int = 0) -> Iterator[str]:
+    """The application on a free port of this machine, or on `port`; gives its address."""
     config = uvicorn.Config(
         create_app(parts),
-        port=0,
+        port=port,
         log_level="error",
         timeout_graceful_shutdown=1,
         ws="none",
@@ -277,8 +281,8 @@ def served(parts: Parts) -> Iterator[str]:
             assert thread.is_alive(), "the server did not start"
             assert time.monotonic() < end, "the server did not start in time"
             time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        given = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{given}"
     finally:
         server.should_exit = True
         thread.join(30)

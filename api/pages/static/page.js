@@ -114,7 +114,10 @@ function listen() {
   if (source || document.hidden) return;
   const after = lastId === null ? "" : `&after=${encodeURIComponent(lastId)}`;
   source = new EventSource(`${body.dataset.live}?topics=alerts,tick${after}`);
-  source.onopen = hear;
+  source.onopen = (event) => {
+    hear(event);
+    body.dataset.connected = "yes";
+  };
   for (const name of ["alert", "action", "resync"]) {
     source.addEventListener(name, (event) => {
       hear(event);
@@ -131,6 +134,7 @@ function listen() {
   source.onerror = () => {
     source.close();
     source = null;
+    body.dataset.connected = "no";
     offline.hidden = false;
     showOffline();
     // many phones lose the server at once: they shall not all come back at once
