@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.readings import Numbers
 
@@ -94,23 +95,45 @@ def read_loads(data: Path) -> tuple[Load, ...]:
 
 def _tracebase_minutes(path: Path) -> Numbers:
     """`dd/mm/yyyy HH:MM:SS;W over 1 s;W over 8 s` to means by minute from the first midnight."""
-    text = lzma.decompress(path.read_bytes()).decode("ascii")
-    flat = np.fromstring(text.translate(str.maketrans("/:;", "   ")), sep=" ")
-    table = flat.reshape(-1, 8)
-    days = _days(table[:, 0], table[:, 1], table[:, 2])
-    clock = table[:, 3] * 60 + table[:, 4]
-    minute = ((days - days.min()) * DAY_MINUTES + clock).astype(np.int64)
-    length = (int(minute.max()) // DAY_MINUTES + 1) * DAY_MINUTES
-    total = np.bincount(minute, table[:, 6], length)
-    count = np.bincount(minute, minlength=length)
-    means = np.full(length, np.nan)
-    means[count > 0] = total[count > 0] / count[count > 0]
+    text = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8)
+    separators = np.flatnonzero(text == ord(";"))
+    first, second = separators[::2], separators[1::2]
+    digit = {back: text[first - back].astype(np.int64) - ord("0") for back in _CLOCK_DIGITS}
+    day, month, year, hour, minute = (_number_at(digit, *place) for place in _CLOCK)
+    months = (year * 12 + month - (1970 * 12 + 1)).astype("datetime64[M]")
+    days = months.astype("datetime64[D]").astype(np.int64) + day
+    at = (days - days.min()) * DAY_MINUTES + hour * 60 + minute
+    power = _decimals(text, first + 1, second)
+    length = (int(at.max()) // DAY_MINUTES + 1) * DAY_MINUTES
+    count = np.bincount(at, minlength=length)
+    total = np.bincount(at, power, length)
+    means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return hold(means, _HELD_MINUTES)
 
 
-def _days(day: Numbers, month: Numbers, year: Numbers) -> Numbers:
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    return np.asarray(months.astype("datetime64[D]").astype(np.int64) + day - 1, np.float64)
+# how far before the first `;` day, month, year, hour and minute begin, and how many digits
+_CLOCK = ((19, 2), (16, 2), (13, 4), (8, 2), (5, 2))
+_CLOCK_DIGITS = [back - digit for back, digits in _CLOCK for digit in range(digits)]
+
+
+def _number_at(digit: dict[int, NDArray[np.int64]], back: int, digits: int) -> NDArray[np.int64]:
+    value = np.zeros_like(digit[back])
+    for place in range(digits):
+        value = value * 10 + digit[back - place]
+    return value
+
+
+def _decimals(text: NDArray[np.uint8], begin: NDArray[np.intp], end: NDArray[np.intp]) -> Numbers:
+    """Plain decimals between the positions; reading byte by byte is 10 x faster than by line."""
+    value, scale = np.zeros(len(begin)), np.zeros(len(begin))
+    for place in range(int((end - begin).max())):
+        byte = text[np.minimum(begin + place, len(text) - 1)]
+        inside = begin + place < end
+        digit = inside & (byte != ord("."))
+        value = np.where(digit, value * 10 + byte - float(ord("0")), value)
+        scale += digit & (scale > 0)
+        scale = np.where(inside & ~digit, 1, scale)
+    return value / 10.0 ** np.maximum(scale - 1, 0)
 
 
 def hold(means: Numbers, minutes: int) -> Numbers:
