@@ -14,7 +14,7 @@ from ingest.journal import Batch
 from ingest.store import Cursor
 from response.alerts import ended
 from response.db import Alert, CursorRow, reading, writing
-from response.outbox import Public, take_in
+from response.outbox import Public, hold_late, take_in
 
 NAME = "respond"
 STRETCH = 64  # batches a transaction; a batch may hold 5,000 readings, which are read along
@@ -59,6 +59,7 @@ class Follower:
     written: Cursor | None = None
     rebuilt: str = ""
     _told: int = field(default=0, init=False)
+    _holding: bool = field(default=False, init=False)
 
     def step(self) -> bool:
         """Takes in the next stretch; whether there may be more. Raises JournalError and database
@@ -72,8 +73,9 @@ class Follower:
             return self._rebuild(str(error))
         if not batches:
             return False
-        self._take_in(batches)
-        return len(batches) == STRETCH
+        more = len(batches) == STRETCH
+        self._take_in(batches, more)
+        return more
 
     def take_told(self) -> int:
         """How many notices were written since this was last asked."""
@@ -87,18 +89,20 @@ class Follower:
             self.cursor = Cursor(self.journal.id, 0)
         return self.cursor
 
-    def _take_in(self, batches: Sequence[Batch]) -> None:
+    def _take_in(self, batches: Sequence[Batch], more: bool) -> None:
         changes = [change for batch in batches for change in batch.changes]
         reached = Cursor(self.journal.id, batches[-1].number)
         written = self.written.batch if self.written else 0
-        if changes or reached.batch - written >= QUIET_BATCHES:
-            self._commit(changes, reached)
+        if changes or reached.batch - written >= QUIET_BATCHES or (more and self._holding):
+            self._commit(changes, reached, more)
         self.cursor = reached
 
-    def _commit(self, changes: Sequence[Change], reached: Cursor) -> None:
+    def _commit(self, changes: Sequence[Change], reached: Cursor, more: bool) -> None:
+        now_us = self.now_us()
         with writing(self.engine) as session:
             _move(session, NAME, reached)
-            told = take_in(session, changes, self.public, self.now_us())
+            told = take_in(session, changes, self.public, now_us)
+            self._holding = more and hold_late(session, self.public.telling, now_us)
         self.written = reached
         self._told += told
         self.publish(reached)
@@ -111,7 +115,7 @@ class Follower:
         )
         newest = {row.change.episode: row.change for row in rows}
         ends = _vanished(self.engine, newest, self.now_us())
-        self._commit([*_as_news(newest.values()), *ends], reached)
+        self._commit([*_as_news(newest.values()), *ends], reached, more=True)
         self.cursor = reached
         self.rebuilt = f"alerts rebuilt up to batch {reached.batch}: {reason}"
         return True

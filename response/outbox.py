@@ -22,10 +22,11 @@ class Telling:
     """Limits, on the service clock. An alert of more than `late_s` ago is told as late, and only
     after `settle_s`, so that its end, if it stands in the same backlog, is seen first. A recipient
     gets at most `per_hour` notices below urgent in an hour; what is more goes into one digest,
-    `digest_s` after its first line."""
+    `digest_s` after its first line. A backlog holds late notices up for `hold_s` at most."""
 
     late_s: float = 3_600.0
     settle_s: float = 30.0
+    hold_s: float = 600.0
     per_hour: int = 30
     digest_s: float = 600.0
 
@@ -217,6 +218,27 @@ def _digest_for(notice: Outbox, telling: Telling, now_us: int) -> Outbox:
         last_error="",
         created_us=now_us,
     )
+
+
+def hold_late(session: Session, telling: Telling, now_us: int) -> bool:
+    """Holds late firing notices back for another moment, as more of the backlog is to be read;
+    whether there are any."""
+    until_us = now_us + int(telling.settle_s * US_PER_S)
+    held = (
+        update(Outbox)
+        .where(
+            Outbox.state == "waiting",
+            Outbox.kind == "firing",
+            Outbox.attempts == 0,
+            Outbox.digest_id.is_(None),
+            Outbox.due_us > Outbox.created_us,  # which is so of late ones only
+            Outbox.due_us <= until_us,
+            Outbox.created_us > now_us - int(telling.hold_s * US_PER_S),
+        )
+        .values(due_us=until_us)
+        .returning(Outbox.id)
+    )
+    return bool(session.scalars(held).all())
 
 
 def cancel(session: Session, row: Outbox, because: CancelReason) -> None:

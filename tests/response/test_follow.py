@@ -16,11 +16,13 @@ from ingest.segments import open_reader, open_writer
 from ingest.store import Cursor
 from response.alerts import alert_rows
 from response.follow import Follower, Journal, read_cursor
+from response.leases import lease
 from response.notices import notices
 from response.notifiers.memory import MemoryNotifier
 from response.respond import Parts, run
 from tests.response.community import LI, START_US, ListJournal, change_of, public_of, readings_of
 from tests.response.test_dispatch import QUICK, until
+from tests.response.test_outbox import TERMS
 
 
 def follower_of(
@@ -161,6 +163,21 @@ def test_a_backlog_with_its_end_pages_nobody(engine: Engine) -> None:
     firing = [row.state for row in notices(engine, 10) if row.kind == "firing"]
     assert firing == ["cancelled", "cancelled"]
     assert {row.kind for row in notices(engine, 10, state="waiting")} == {"missed", "digest"}
+
+
+def test_a_long_backlog_holds_late_notices_back_until_it_is_read(engine: Engine) -> None:
+    journal = ListJournal()
+    journal.add(change_of())
+    for _ in range(400):
+        journal.add()
+    journal.add(change_of("resolved", at_us=START_US + 60 * US_PER_S))
+    now_us = [START_US + 7_200 * US_PER_S]
+    follower = Follower(engine, journal, public_of(LI), lambda: now_us[0], lambda cursor: None)
+    while follower.step():
+        now_us[0] += 20 * US_PER_S
+        assert lease(engine, "memory", TERMS, now_us[0], now_us[0] + 1, 9) == ()
+    states = {row.kind: row.state for row in notices(engine, 9)}
+    assert states == {"firing": "cancelled", "missed": "waiting", "digest": "waiting"}
 
 
 class Broken(ListJournal):
