@@ -84,38 +84,34 @@ class _Names:
 
 def _read_csv(file: Path, site: str) -> LongTable:
     names = _Names(site)
-    times, series, values = [], [], []
-    line = 1
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.reader(lines, strict=True)
-            pick = _picker(next(rows, []))
-            width = len(pick)
-            for row in rows:
-                line = rows.line_num
-                if len(row) != width:
-                    if not row:
-                        continue
-                    raise ValueError(f"{len(row)} fields where there must be {width}")
-                named = names.number(
-                    (
-                        row[pick[1]],
-                        row[pick[2]],
-                        row[pick[3]],
-                        row[pick[4]],
-                        *(row[at] for at in pick[6:]),
-                    )
-                )
-                times.append(_time_us(row[pick[0]]))
-                series.append(named)
-                values.append(_value(row[pick[5]], row[pick[4]]))
-    except UnicodeDecodeError as error:
-        raise LongTableError(f"{file}: not UTF-8 after line {line}: {error.reason}") from None
-    except (ValueError, csv.Error) as error:
-        raise LongTableError(f"{file}:{line}: {error}") from None
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.reader(lines, strict=True)
+        try:
+            parsed = list(_parsed(rows, names))
+        except UnicodeDecodeError as error:
+            raise LongTableError(f"{file}: not UTF-8 after line {rows.line_num}: {error}") from None
+        except (ValueError, csv.Error) as error:
+            raise LongTableError(f"{file}:{max(1, rows.line_num)}: {error}") from None
+    times, series, values = zip(*parsed, strict=True) if parsed else ((), (), ())
     return _sorted(
-        names, np.array(times, np.int64), np.array(series, np.int32), np.array(values, np.float64)
+        names,
+        np.array(times, np.int64),
+        np.array(series, np.int32),
+        np.array(values, np.float64),
     )
+
+
+def _parsed(rows: Iterator[list[str]], names: _Names) -> Iterator[tuple[int, int, float]]:
+    """Time in µs, series and value of each row; ValueError says what is wrong with the newest."""
+    pick = _picker(next(rows, []))
+    time, device, type, channel, metric, value, *site = pick
+    keys = (device, type, channel, metric, *site)
+    for row in rows:
+        if len(row) == len(pick):
+            number = names.number(tuple(row[at] for at in keys))
+            yield _time_us(row[time]), number, _value(row[value], row[metric])
+        elif row:
+            raise ValueError(f"{len(row)} fields where there must be {len(pick)}")
 
 
 def _picker(header: list[str]) -> list[int]:

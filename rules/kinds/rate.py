@@ -74,8 +74,8 @@ class Rate:
         first = before_us == NEVER_US
         step_us = np.where(first, 0, time_us - np.where(first, time_us, before_us))
         gap, pace_us = paced(memory["pace_us"][rows], step_us)
-        change = value - memory["value"][rows]
         with np.errstate(divide="ignore", invalid="ignore"):
+            change = value - memory["value"][rows]
             rate = np.where(gap | first, np.nan, change / step_us * (self.over_s * US_PER_S))
         memory["value"][rows] = value
         memory["time_us"][rows] = time_us

@@ -112,7 +112,8 @@ class Stuck:
         first = before_us == NEVER_US
         step_us = np.where(first, 0, time_us - np.where(first, time_us, before_us))
         gap, pace_us = paced(memory["pace_us"][rows], step_us)
-        moved = gap | ~(np.abs(value - anchor) <= self.tolerance)
+        with np.errstate(invalid="ignore"):
+            moved = gap | ~(np.abs(value - anchor) <= self.tolerance)
         since_us = np.where(moved, time_us, since_us)
         memory["anchor"][rows] = np.where(moved, value, anchor)
         memory["since_us"][rows] = since_us

@@ -136,7 +136,7 @@ Item = Event | Presence | Control | tuple[int, int, Series, float, int]
 
 
 @st.composite
-def streams(draw: st.DrawFn, most: int = 25) -> list[Item]:
+def streams(draw: st.DrawFn, most: int = 14) -> list[Item]:
     """What came in, by arrival: messages of several rows, repeats, jumps back, gaps, signs."""
     items: list[Item] = []
     at = T0

@@ -71,7 +71,7 @@ def test_a_checkpoint_says_what_made_it() -> None:
     assert (told.rulebook_sha256, told.rulebook_file) == (BOOK.sha256, "site.yaml")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(streams())
 def test_dump_of_load_is_the_same_bytes(items: list[Item]) -> None:
     state, _ = step(begin(), inputs(items, SeriesTable()), T0 + 20 * S)
@@ -79,7 +79,7 @@ def test_dump_of_load_is_the_same_bytes(items: list[Item]) -> None:
     assert dump(load(once, RULES, REGISTRY)) == once
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_damage_anywhere_is_noticed(data: st.DataObject) -> None:
     whole = dump(start(BOOK, REGISTRY, T0))

@@ -30,7 +30,7 @@ from tests.rules.community import (
 )
 from tests.rules.naive import Naive, Turn
 
-UNTIL = T0 + 400 * S
+UNTIL = T0 + 260 * S
 
 
 def turn(change: Change) -> Turn:
@@ -45,7 +45,7 @@ def turn(change: Change) -> Turn:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sets(st.sampled_from(RULES.rules), min_size=1, max_size=3), streams(15))
 def test_the_engine_is_the_slow_model_that_visits_every_second(
     rules: set[Rule], items: list[Item]
@@ -57,7 +57,7 @@ def test_the_engine_is_the_slow_model_that_visits_every_second(
     assert sorted(map(turn, changes)) == sorted(slow)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data(), streams())
 def test_changes_do_not_depend_on_how_the_stream_is_cut(
     data: st.DataObject, items: list[Item]
@@ -71,7 +71,7 @@ def test_changes_do_not_depend_on_how_the_stream_is_cut(
     assert expected == changes
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data(), streams())
 def test_a_checkpoint_anywhere_changes_nothing(data: st.DataObject, items: list[Item]) -> None:
     expected = whole(items, UNTIL)
