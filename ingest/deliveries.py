@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 from ingest.clock import Clock
 from ingest.dialect import Inbound
 
-OVERHEAD_BYTES = 500
-"""What a waiting message costs in memory beside its payload and topic."""
+OVERHEAD_BYTES = 400
+"""What a waiting message costs in memory beside its payload (measured: 320 with its topic)."""
 
 SETTLE_S = 0.002
 """A batch waits so long for company; measured, longer only adds latency."""
@@ -118,4 +118,4 @@ class Waiting:
 
 
 def _bytes(delivery: Delivery) -> int:
-    return len(delivery.inbound.payload) + len(delivery.inbound.topic) + OVERHEAD_BYTES
+    return len(delivery[0].payload) + OVERHEAD_BYTES

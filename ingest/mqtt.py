@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import random
+import select
 import socket
 import threading
 import time
@@ -34,6 +35,15 @@ CONNECT_TIMEOUT_S = 5.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 10.0
 SETTLED_S = 10.0
 """A connection that lived so long was a good one: the next retry starts from the shortest wait."""
+
+LOOP_S = 0.5
+READ_ON = 64
+"""Packets that are read before acknowledgements are written."""
+MOST_LEFT = 10_000
+"""Packets that may still lie in the buffer of a connection that is over."""
+
+# a named tuple's own __new__ is Python: this makes the same thing in half the time
+_new = tuple.__new__
 
 MOST_PACKET_BYTES = 16 * 1024 * 1024
 """MQTT 5 only: a broker keeps back what is larger. A device's largest legal message has 1 MiB."""
@@ -112,6 +122,8 @@ class Listener:
         self._proven = config.protocol != "auto"
         self._refusal: str | None = None
         self._dropped: int | None = None
+        self._heard = 0
+        self._bell = _Bell()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courtyard.mqtt", daemon=True)
 
@@ -142,8 +154,10 @@ class Listener:
             self._waiting.wake()
         if client is not None:
             client.disconnect()
+        self._bell.ring()
         if self._thread.is_alive():
             self._thread.join(2 * CONNECT_TIMEOUT_S)
+        self._bell.close()
 
     def abort(self) -> None:
         """For a failed commit: the connection ends at once, and nothing more is acknowledged."""
@@ -215,17 +229,43 @@ class Listener:
     def _listen(self, client: Client, before: int) -> None:
         """Until the connection is over; one without an answer is ended."""
         deadline = time.monotonic() + self._config.connack_s
-        while client.loop(0.5) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+        more = False
+        while (sock := client.socket()) is not None:
+            more = self._read_on(client, sock, more)
+            if client.want_write():
+                client.loop_write()
+            client.loop_misc()
             if self._connection == before and time.monotonic() > deadline:
                 self.problem = f"no answer to a connect of MQTT {self._version}"
                 break
             if self._stopping.is_set() and self._client is None and not client.want_write():
                 break
         _shut(client)
-        # paho closes its socket only in its own loop
-        while client.socket() is not None and client.loop(0.0) == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            pass
+        # paho closes its socket only where it reads that the other side has
+        for _ in range(MOST_LEFT):
+            if client.socket() is None or client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                break
         self._lost(client, self.problem)
+
+    def _read_on(self, client: Client, sock: Any, more: bool) -> bool:
+        """Waits for something to do, and reads what has come; whether more may have come.
+
+        paho's own loop waits anew for every packet. Reading on while packets come saves that, and
+        lets acknowledgements leave together (measured: a sixth of this process's time).
+        """
+        writing = [sock] if client.want_write() else []
+        wait_s = 0.0 if more else LOOP_S
+        readable, _, _ = select.select([sock, self._bell.hears], writing, [], wait_s)
+        if self._bell.hears in readable:
+            self._bell.silence()
+        if not more and readable == [self._bell.hears]:
+            return False
+        for _ in range(READ_ON):
+            before = self._heard
+            client.loop_read()
+            if self._heard == before:
+                return False
+        return True
 
     def _try_the_other_version(self) -> None:
         if not self._proven and self._refusal in (None, "Unsupported protocol version"):
@@ -253,7 +293,7 @@ class Listener:
         client.on_message = self._on_message
         # with this set, an acknowledgement from another thread is queued and our loop is woken;
         # without it paho would write from that thread too
-        client.on_socket_register_write = _nothing
+        client.on_socket_register_write = self._bell.ring
         return client
 
     def _connect(self, client: Client) -> None:
@@ -339,6 +379,7 @@ class Listener:
                 self.problem = f"connection lost: {reason}"
 
     def _on_message(self, client: Client, _: object, message: MQTTMessage) -> None:
+        self._heard += 1
         try:
             topic, refused = message.topic, ""
         except UnicodeDecodeError as error:
@@ -364,7 +405,10 @@ class Listener:
                 message.qos,
             )
             self._waiting.put(
-                Delivery(inbound, message.mid, self._connection, self._waiting.epoch, refused)
+                _new(
+                    Delivery,
+                    (inbound, message.mid, self._connection, self._waiting.epoch, refused),
+                )
             )
 
     def _room(self, client: Client) -> bool:
@@ -402,5 +446,23 @@ def _shut(client: Client) -> None:
             sock.shutdown(socket.SHUT_RDWR)
 
 
-def _nothing(*_: object) -> None:
-    pass
+class _Bell:
+    """Wakes the loop's `select` from another thread."""
+
+    def __init__(self) -> None:
+        self.hears, self._rings = socket.socketpair()
+        self.hears.setblocking(False)
+        self._rings.setblocking(False)
+
+    def ring(self, *_: object) -> None:
+        # a full pipe rings already; a closed one has nobody to wake
+        with suppress(OSError):
+            self._rings.send(b"\0")
+
+    def silence(self) -> None:
+        with suppress(BlockingIOError):
+            self.hears.recv(4_096)
+
+    def close(self) -> None:
+        self.hears.close()
+        self._rings.close()
