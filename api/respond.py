@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 
 from api.service_clock import open_clock
 from api.settings import Settings
 from api.settings import Subscriber as Asked
 from ingest.cursors import write_cursor
+from ingest.journal import JournalError
 from ingest.segments import open_reader
 from ingest.site import read_registry
 from ingest.status import write_status
@@ -18,6 +20,8 @@ from response.migrate import open_database
 from response.notifier import Notifier, NotifierConfig, open_notifier
 from response.outbox import Public
 from response.subscribers import Subscriber
+
+JOURNAL_PATIENCE_S = 15.0
 
 
 def database_url(settings: Settings) -> str:
@@ -55,14 +59,27 @@ def notifiers(settings: Settings) -> dict[str, Notifier]:
     return {word: open_notifier(word, config) for word in words}
 
 
+def wait_for_journal(settings: Settings, stop: threading.Event, patience_s: float) -> None:
+    """At a first start watch makes the journal while we begin: that is no error to be told."""
+    end_s = time.monotonic() + patience_s
+    while not stop.is_set() and time.monotonic() < end_s:
+        try:
+            open_reader(settings.data_dir / "journal").close()
+        except JournalError:
+            stop.wait(0.2)
+        else:
+            return
+
+
 def run_respond(settings: Settings, stop: threading.Event) -> None:
     """Until `stop`."""
     asyncio.run(_run(settings, stop))
 
 
 async def _run(settings: Settings, stop: threading.Event) -> None:
-    engine = open_database(database_url(settings))
     told = notifiers(settings)
+    await asyncio.to_thread(wait_for_journal, settings, stop, JOURNAL_PATIENCE_S)
+    engine = open_database(database_url(settings))
     parts = respond.Parts(
         engine=engine,
         open_journal=lambda: open_reader(settings.data_dir / "journal"),

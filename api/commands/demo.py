@@ -96,12 +96,13 @@ def run_demo(demo: Demo) -> None:
         looker = _Looker(demo)
         supervisor = Supervisor(_children(config, folder, demo, broker), looker.look)
         looker.supervisor = supervisor
-        demo.console.print(
+        _say(
+            demo.console,
             f"Courtyard demo: 日华里, 30 buildings, {demo.speed:g} x real time. Its built-in "
-            f"broker promises nothing: for a real site use mosquitto.\nData: {folder}"
+            f"broker promises nothing: for a real site use mosquitto.\nData: {folder}",
         )
         supervisor.run()
-        demo.console.print("Stopped.")
+        _say(demo.console, "Stopped.")
 
 
 def _children(config: Path, folder: Path, demo: Demo, broker: int) -> list[Child]:
@@ -153,22 +154,27 @@ class _Looker:
         if self.ready_s is None:
             if _answers(f"{self.demo.url}/healthz"):
                 self.ready_s = time.monotonic()
-                self._say()
+                self._tell()
             return
         limit_s = self.demo.duration_s
         if limit_s is not None and time.monotonic() - self.ready_s >= limit_s and self.supervisor:
             self.supervisor.stop()
 
-    def _say(self) -> None:
+    def _tell(self) -> None:
         url = self.demo.url
-        self.demo.console.print(
+        _say(
+            self.demo.console,
             f"\n  The crew's page        {url}/?lang=en   ({url}/ in Chinese)\n"
             f"  Mails that would go    {url}/notices\n"
             f"  Not let in, and why    {url}/quarantine\n"
-            f"  API                    {url}/api/v1/openapi.json\n\nCtrl-C ends all of it.\n"
+            f"  API                    {url}/api/v1/openapi.json\n\nCtrl-C ends all of it.\n",
         )
         if self.demo.browser:
             webbrowser.open(url)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, highlight=False)
 
 
 def _answers(url: str) -> bool:
