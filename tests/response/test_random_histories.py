@@ -239,7 +239,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(steps=st.lists(STEPS, min_size=30, max_size=60))
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
