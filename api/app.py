@@ -64,7 +64,9 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         lifespan=_following(follower, hub),
     )
-    app.state.desk = Desk(parts, follower, hub, LatestBytes(), Pages(parts))
+    app.state.desk = Desk(
+        parts, follower, hub, LatestBytes(), Pages(parts, lambda: follower.view.batch)
+    )
     for group in (sites, devices, alerts, queues, live):
         app.include_router(group.router, prefix=API)
     app.include_router(health.router)

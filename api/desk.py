@@ -47,7 +47,7 @@ def _hint(word: str, parts: Parts) -> str:
     return f"; {found}" if found.startswith("did") else ""
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:  # a plain function would cost a thread for each request
     return cast(Desk, request.app.state.desk)
 
 

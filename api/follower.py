@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ STEPS = 50
 BATCHES = 1_000
 POLL_S = 0.1
 RETRY_S = 2.0
+LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class Follower:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._tell = tell
         self._lost = lost
+        self._looked_s = 0.0
 
     def start(self) -> None:
         """Reads the tables that outlive segments. Raises JournalError."""
@@ -205,6 +208,16 @@ class Follower:
         self.view = begin(batch, latest, table, [*newest, *still_open])
         self.problem = None
 
+    def _read(self, after: int) -> Sequence[Batch]:
+        """Also notices, once a second of silence, a journal that is gone or was begun anew."""
+        batches = self.reader.read(after, BATCHES)
+        now_s = time.monotonic()
+        if not batches and now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            if self.reader.last() < after:
+                raise LookupError("the journal was begun anew")
+        return batches
+
     async def run(self, first: asyncio.Event) -> None:
         """Follows until cancelled, and sets `first` once it has read, or tried to. What cannot be
         read is retried and told by `problem`."""
@@ -213,9 +226,7 @@ class Follower:
             try:
                 if self.problem is not None:
                     await loop.run_in_executor(self.thread, self.start)
-                batches = await loop.run_in_executor(
-                    self.thread, self.reader.read, self.view.batch, BATCHES
-                )
+                batches = await loop.run_in_executor(self.thread, self._read, self.view.batch)
             except LookupError:
                 self.problem = "fell behind what the journal keeps; starting over"
                 self._lost()

@@ -112,8 +112,7 @@ class Teller:
         self._tell_latest(step.view, now_s)
         if now_s - self._tick_s >= TICK_EVERY_S:
             self._tick_s = now_s
-            body = {"batch": step.view.batch, "age_s": age_s(step.view, self._clock)}
-            self._hub.tell("tick", encode("tick", body, self._told))
+            self._hub.tell("tick", encode_tick(step.view, self._clock, self._told))
 
     def _tell_latest(self, view: View, now_s: float) -> None:
         if self._touched and now_s - self._latest_s < LATEST_EVERY_S:
@@ -129,6 +128,12 @@ def encode(event: str, body: Mapping[str, Any], number: int | None = None) -> by
     """One event as it goes over the wire; `number` is the batch from which a client resumes."""
     head = f"event: {event}\n" + (f"id: {number}\n" if number is not None else "")
     return head.encode() + b"data: " + orjson.dumps(body) + b"\n\n"
+
+
+def encode_tick(view: View, clock: Clock, number: int | None = None) -> bytes:
+    """How old the newest reading is, in seconds of wall time; null if there was none."""
+    body = {"batch": view.batch, "age_s": age_s(view, clock)}
+    return encode("tick", body, number)
 
 
 def encode_latest(view: View, rows: Sequence[int]) -> bytes:

@@ -52,12 +52,14 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads a page: in which language, where, and by which name they sign."""
+    """Who reads a page: in which language, where, by which name they sign; `batch`: as of which
+    journal batch, so that the live stream goes on from there."""
 
     language: Language
     zone: ZoneInfo
     words: Words
     now_us: int
+    batch: int
     who: str = ""
 
     def say(self, key: str, **values: object) -> str:
@@ -122,8 +124,9 @@ class Reader:
 class Pages:
     """The templates, words and assets of one application."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, batch: Callable[[], int]) -> None:
         self._parts = parts
+        self._batch = batch
         self._words = read_words()
         self._zone = ZoneInfo(parts.registry.time_zone)
         self.assets = _read_assets()
@@ -146,7 +149,8 @@ class Pages:
         wanted = (request.query_params.get("lang"), request.cookies.get(COOKIE_LANGUAGE), "zh")
         language = next(one for word in wanted for one in LANGUAGES if one == word)
         who = unquote(request.cookies.get(COOKIE_WHO, ""))[:64]
-        return Reader(language, self._zone, self._words, self._parts.clock.now_us(), who)
+        now_us = self._parts.clock.now_us()
+        return Reader(language, self._zone, self._words, now_us, self._batch(), who)
 
     def page(
         self, request: Request, template: str, *, status: int = 200, **context: Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -14,6 +13,7 @@ from api.live import (
     TOPICS,
     CrowdedError,
     encode,
+    encode_tick,
     missed,
     read_missed,
     stream,
@@ -27,7 +27,7 @@ EXPLAINED = """Events, each with JSON as `data`:
 - `alert`: an alert changed; an Alert, and `batch`.
 - `action`: somebody acknowledged or commented; `episode`, `kind`, `who`.
 - `latest`: values that changed, as columns, about once a second.
-- `tick`: every 5 s, `batch` and `age_s`, the age of the newest reading in seconds.
+- `tick`: at once and every 5 s, `batch` and `age_s`, the age of the newest reading in seconds.
 - `resync`: something was dropped; fetch anew what you show.
 
 The id of an event is a journal batch. A client that comes back with Last-Event-ID gets what it
@@ -67,10 +67,10 @@ async def live(
     except CrowdedError as error:
         raise ProblemError(503, str(error)) from None
     seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
-    first: Sequence[bytes] = ()
+    first = [encode_tick(desk.view, desk.parts.clock)] if "tick" in wanted else []
     try:
         if seen is not None:
-            first = await _first(desk, seen, wanted)
+            first += await _first(desk, seen, wanted)
     except BaseException:
         desk.hub.leave(client)
         raise

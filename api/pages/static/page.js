@@ -12,7 +12,7 @@ const waiting = new Map();
 const shown = new Map();
 
 let source = null;
-let lastId = null;
+let lastId = body.dataset.batch; // what the page shows is as of this batch
 let heardAt = performance.now();
 let age = null; // { s, at }: the data was s seconds old at that moment
 let wait = 1000;
@@ -112,8 +112,8 @@ function hear(event) {
 
 function listen() {
   if (source || document.hidden) return;
-  const after = lastId === null ? "" : `&after=${encodeURIComponent(lastId)}`;
-  source = new EventSource(`${body.dataset.live}?topics=alerts,tick${after}`);
+  const after = encodeURIComponent(lastId);
+  source = new EventSource(`${body.dataset.live}?topics=alerts,tick&after=${after}`);
   source.onopen = (event) => {
     hear(event);
     body.dataset.connected = "yes";
