@@ -335,6 +335,18 @@ def test_faults_on_the_way_lose_nothing(saving_mosquitto: Mosquitto, relay: Rela
         assert listener.counters.lost_sessions == 0
 
 
+@both_versions
+def test_announcements_are_retained_for_whoever_comes_later(
+    mosquitto: Mosquitto, version: Version
+) -> None:
+    said = (("courtyard/v1/m1/up", b"what is so"),)
+    with listening(mosquitto.url, protocol=version, announce=said) as listener:
+        subscribed(mosquitto, listener)
+    with listening(mosquitto.url, client_id="later") as listener:
+        (heard,) = take_all(listener, {b"what is so"})
+        assert heard.inbound.retain
+
+
 def test_a_broker_that_starts_later_is_found(tmp_path: Any) -> None:
     with start_mosquitto(tmp_path) as broker:
         broker.stop()
