@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.desk import Desk
 from api.views import age_s
 from ingest.changes import SEVERITIES
+from ingest.counters import ListenerCounters, PipelineCounters
 from ingest.inputs import Json
 from ingest.journal import JournalError
 from ingest.status import read_status
@@ -28,7 +30,12 @@ OUTBOX_OLD_S = 900.0
 """A notice that is due and has waited longer than this: nobody may be told of anything."""
 
 PROCESSES = ("watch", "respond")
-COUNTED = frozenset({"readings", "messages", "quarantined", "changes", "batches", "sent"})
+COUNTED = frozenset(
+    field.name
+    for counters in (ListenerCounters, PipelineCounters)
+    for field in fields(counters)
+    if field.name != "committed_us"
+) | {"appends", "failures", "missing_batches"}
 """Words of the status files that only ever grow while a process lives."""
 
 
@@ -122,27 +129,28 @@ def _own(desk: Desk) -> Iterator[Metric]:
 
 
 def status_families(process: str, status: Mapping[str, Json]) -> Iterator[Metric]:
-    """The numbers of a status file. A mapping of numbers becomes one family with a label."""
+    """The numbers of a status file, those of its parts by the part's name; `quarantined` is one
+    family with its reasons as label."""
     for word, value in sorted(status.items()):
         name = f"courtyard_{process}_{re.sub(r'[^a-zA-Z0-9_]', '_', word)}"
-        text = f"`{word}` of the status of {process}"
         if isinstance(value, bool | int | float):
-            yield _one(word, name, text, {"": float(value)})
+            yield _one(word, name, f"`{word}` of {process}", {"": float(value)})
+        elif isinstance(value, dict) and word == "quarantined":
+            numbers = {k: float(v) for k, v in value.items() if isinstance(v, int | float)}
+            yield _one(word, name, f"Quarantined by {process}, by reason", numbers)
         elif isinstance(value, dict):
-            numbers = {k: float(v) for k, v in value.items() if isinstance(v, bool | int | float)}
-            if numbers:
-                yield _one(word, name, text, numbers)
+            yield from status_families(f"{process}_{word}", value)
 
 
 def _one(word: str, name: str, text: str, values: Mapping[str, float]) -> Metric:
-    labels = [] if set(values) == {""} else ["kind"]
+    labels = [] if set(values) == {""} else ["reason"]
     family: CounterMetricFamily | GaugeMetricFamily
     if word in COUNTED:
         family = CounterMetricFamily(name, text, labels=labels)
     else:
         family = GaugeMetricFamily(name, text, labels=labels)
-    for kind, value in values.items():
-        family.add_metric([kind] if labels else [], value)
+    for reason, value in values.items():
+        family.add_metric([reason] if labels else [], value)
     return family
 
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message
 from api.app import create_app
 from api.health import status_families
 from ingest.clock import Clock
+from ingest.inputs import Json
 from tests.api.community import Community, Value, community
 from tests.api.test_api import API, followed, until
 
@@ -70,13 +71,17 @@ def test_a_notice_that_waits_too_long_is_named(town: Community, client: TestClie
 
 
 def test_the_numbers_of_the_processes_are_given(town: Community, client: TestClient) -> None:
-    town.alive(readings=12, quarantined={"bad_json": 3, "unknown_device": 1}, queue=7, note="x")
+    reasons: Json = {"bad_json": 3, "unknown_device": 1}
+    drain: Json = {"lag_s": 1.5, "readings": 9, "error": ""}
+    town.alive(readings=12, quarantined=reasons, queued=7, drain=drain)
     alert = town.low_pressure()
     followed(client, town.hear(Value("pump-1", "main", "pressure", 1.0), changes=[alert]))
     found = samples(client)
     assert found["courtyard_watch_readings_total", ""] == 12
     assert found["courtyard_watch_quarantined_total", "bad_json"] == 3
-    assert found["courtyard_watch_queue", ""] == 7
+    assert found["courtyard_watch_queued", ""] == 7
+    assert found["courtyard_watch_drain_lag_s", ""] == 1.5
+    assert found["courtyard_watch_drain_readings_total", ""] == 9
     assert found["courtyard_open_alerts", "people,serious"] == 1
     assert found["courtyard_open_alerts", "people,urgent"] == 0
     assert found["courtyard_serve_batch", ""] == 1
