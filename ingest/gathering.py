@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -12,13 +11,15 @@ from numpy.typing import NDArray
 
 from ingest import quarantine
 from ingest.batch_bytes import has_bytes
+from ingest.columns import numbers_column, times_column
 from ingest.dialect import Decoded, Flaw, Inbound, Observation, Sighting, Signal
 from ingest.inputs import Control, Event, Inputs, Presence
 from ingest.journal import Quarantined
+from ingest.learned import Learned
 from ingest.metrics import CATALOGUE
-from ingest.readings import Flag, Mask, Numbers, Readings, Series, SeriesTable, Times
+from ingest.readings import Flag, Mask, Readings, Series
 from ingest.registry import Device
-from ingest.timestamps import NO_TIME, Judged, judge
+from ingest.timestamps import Judged, judge
 from ingest.voices import Refusal, Voice, Voices
 
 SERIES_PER_DEVICE = 512
@@ -26,40 +27,6 @@ NAME_CHARACTERS = 64
 ID_CHARACTERS = 128
 TOLD = 3
 """Values that the detail of a quarantined message names; of the others it gives the number."""
-
-_NO_TIME = int(NO_TIME)
-_FAR_US = 2**61
-"""Device times are cut to ± this (73,000 years), so that differences stay within 64 bits."""
-
-
-@dataclass(slots=True)
-class Limits:
-    """What is plausible for each series, as columns by series number."""
-
-    low: Numbers = field(default_factory=lambda: np.empty(0))
-    high: Numbers = field(default_factory=lambda: np.empty(0))
-
-    def put(self, number: int, low: float, high: float) -> None:
-        if number >= len(self.low):
-            more = max(number + 1, 2 * len(self.low)) - len(self.low)
-            self.low = np.append(self.low, np.full(more, np.nan))
-            self.high = np.append(self.high, np.full(more, np.nan))
-        self.low[number], self.high[number] = low, high
-
-
-@dataclass(slots=True)
-class Learned:
-    """What stays from batch to batch: the series table and what is plausible there."""
-
-    table: SeriesTable
-    limits: Limits = field(default_factory=Limits)
-    per_device: Counter[str] = field(default_factory=Counter)
-    samples: quarantine.Samples = field(default_factory=quarantine.Samples)
-    counted: Counter[str] = field(default_factory=Counter)
-
-    @staticmethod
-    def of(table: SeriesTable) -> Learned:
-        return Learned(table, per_device=Counter(series.device for series in table.rows))
 
 
 @dataclass(slots=True)
@@ -197,10 +164,10 @@ class Gathering:
             [int(Flag.RETAINED) if inbound.retain else 0 for inbound in self._inbounds], np.uint16
         )
         series = np.asarray(self._series, np.int32)
-        values = _numbers(self._values)
+        values = numbers_column(self._values)
         arrival_us = arrivals[message]
         flags = np.asarray(self._flags, np.uint16) | retained[message]
-        judged = judge(_device_times(self._times), arrival_us, flags)
+        judged = judge(times_column(self._times), arrival_us, flags)
         rows = Readings(judged.time_us, arrival_us, series, values, judged.flags)
         limits = self._learned.limits
         # NaN is not within any bounds
@@ -317,7 +284,7 @@ class Gathering:
     def _judged_said(self) -> tuple[tuple[Event, ...], tuple[Presence, ...]]:
         arrivals = np.asarray([said.inbound.arrival_us for said in self._said], np.int64)
         retained = [int(Flag.RETAINED) if said.inbound.retain else 0 for said in self._said]
-        device_us = _device_times([said.what.time_us for said in self._said])
+        device_us = times_column([said.what.time_us for said in self._said])
         judged = judge(device_us, arrivals, np.asarray(retained, np.uint16))
         events, presences = [], []
         for said, time_us, flags, too_old in zip(
@@ -379,31 +346,3 @@ def _listed(details: Iterable[str], n: int | None = None) -> str:
     details = list(details)
     more = (len(details) if n is None else n) - TOLD
     return "; ".join(islice(details, TOLD)) + (f"; and {more} more" if more > 0 else "")
-
-
-def _numbers(values: list[float]) -> Numbers:
-    """NaN, which is let in nowhere, for what is no number at all."""
-    try:
-        return np.asarray(values, np.float64)
-    except (OverflowError, TypeError, ValueError):
-        return np.asarray([_number(value) for value in values], np.float64)
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float):
-        return np.nan
-    try:
-        return float(value)
-    except OverflowError:
-        return np.inf
-
-
-def _device_times(times: Sequence[int | None]) -> Times:
-    """NO_TIME where there is none."""
-    try:
-        column = np.asarray(times, np.int64)
-    except (TypeError, OverflowError):
-        column = np.asarray(
-            [_NO_TIME if us is None else min(max(us, -_FAR_US), _FAR_US) for us in times], np.int64
-        )
-    return np.where(column == NO_TIME, NO_TIME, np.clip(column, -_FAR_US, _FAR_US))

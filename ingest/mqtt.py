@@ -10,9 +10,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -21,10 +19,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from ingest.bell import Bell
+from ingest.broker import MqttConfig, parse_url
 from ingest.clock import Clock
 from ingest.counters import ListenerCounters
 from ingest.deliveries import Delivery, Taken, Waiting
 from ingest.dialect import Inbound
+
+__all__ = ["DROPPED", "NOT_UTF8", "Listener", "MqttConfig", "parse_url"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,51 +49,6 @@ _new = tuple.__new__
 
 MOST_PACKET_BYTES = 16 * 1024 * 1024
 """MQTT 5 only: a broker keeps back what is larger. A device's largest legal message has 1 MiB."""
-
-
-@dataclass(frozen=True, slots=True)
-class MqttConfig:
-    """How to reach the broker, and how much may wait. `connack_s`: how long an answer to a connect
-    may take before it counts as silence (amqtt's answer to MQTT 5). `announce`: topics and payloads
-    that each connection begins with, retained."""
-
-    url: str
-    filters: tuple[str, ...]
-    password: str | None = None
-    client_id: str = "courtyard-watch"
-    protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    keepalive_s: int = 60
-    session_expiry_s: int = 86_400
-    max_queued_messages: int = 50_000
-    max_queued_bytes: int = 64_000_000
-    connack_s: float = 5.0
-    announce: tuple[tuple[str, bytes], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """The parts of `mqtt://user@host:port`, or of `mqtts://` for TLS."""
-
-    host: str
-    port: int
-    user: str | None
-    password: str | None
-    tls: bool
-
-
-def parse_url(url: str) -> Address:
-    """Raises ValueError that says what is wrong; it never repeats the password."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
-        raise ValueError("the broker's url must read mqtt://user@host:port or mqtts://…")
-    tls = parts.scheme == "mqtts"
-    return Address(
-        parts.hostname,
-        parts.port or (8883 if tls else 1883),
-        unquote(parts.username) if parts.username else None,
-        unquote(parts.password) if parts.password else None,
-        tls,
-    )
 
 
 class Listener:
@@ -123,7 +80,7 @@ class Listener:
         self._refusal: str | None = None
         self._dropped: int | None = None
         self._heard = 0
-        self._bell = _Bell()
+        self._bell = Bell()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courtyard.mqtt", daemon=True)
 
@@ -444,25 +401,3 @@ def _shut(client: Client) -> None:
     if isinstance(sock, socket.socket):
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
-
-
-class _Bell:
-    """Wakes the loop's `select` from another thread."""
-
-    def __init__(self) -> None:
-        self.hears, self._rings = socket.socketpair()
-        self.hears.setblocking(False)
-        self._rings.setblocking(False)
-
-    def ring(self, *_: object) -> None:
-        # a full pipe rings already; a closed one has nobody to wake
-        with suppress(OSError):
-            self._rings.send(b"\0")
-
-    def silence(self) -> None:
-        with suppress(BlockingIOError):
-            self.hears.recv(4_096)
-
-    def close(self) -> None:
-        self.hears.close()
-        self._rings.close()

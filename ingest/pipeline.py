@@ -16,9 +16,10 @@ from ingest.clock import US_PER_S, Clock
 from ingest.counters import PipelineCounters
 from ingest.deliveries import Delivery, Source, Taken
 from ingest.dialect import Decoded, Descriptor, Dialect, Inbound, RefusedError
-from ingest.gathering import Gathering, Learned
+from ingest.gathering import Gathering
 from ingest.inputs import Control, Inputs
 from ingest.journal import Batch, JournalWriter, Print
+from ingest.learned import Learned
 from ingest.redelivery import MARKER_MID, Prints
 from ingest.registry import Registry
 from ingest.voices import Refusal, Voice, Voices
