@@ -65,7 +65,8 @@ def link(state: State, now_us: int) -> None:
 
 
 def restore(state: State, before: list[Kept]) -> list[Orphan]:
-    """Gives instances back what they remembered; the firing alerts that have none any more."""
+    """Gives instances back what they remembered; the firing alerts that have none any more. All
+    are judged at the next grid point: what touched them since the last one is not kept."""
     views = {view.rule.id: view for view in state.views}
     orphans = []
     for kept in before:
@@ -81,7 +82,8 @@ def restore(state: State, before: list[Kept]) -> list[Orphan]:
             for at, key in enumerate(kept.keys)
             if key not in rows and kept.life["firing"][at]
         ]
-    state.due_us = int(state.alerts.due_us[: state.alerts.n].min(initial=state.due_us))
+    state.alerts.due_us[: state.alerts.n] = state.grid_us + US_PER_S
+    state.due_us = min(state.due_us, state.grid_us + US_PER_S)
     return orphans
 
 
@@ -113,9 +115,6 @@ def _give(state: State, view: View, new: Rows, kept: Kept, old: Rows) -> None:
     numbers = view.alert[new]
     for name in LIFE:
         getattr(state.alerts, name)[numbers] = kept.life[name][old]
-    # what was due while nobody looked is due at the next grid point
-    due = np.maximum(state.alerts.due_us[numbers], state.grid_us + US_PER_S)
-    state.alerts.due_us[numbers] = due
     for watch, memory in zip(view.watches, kept.memories, strict=False):
         _remember(watch, new, memory, old)
 
