@@ -40,7 +40,8 @@ POINTS: Mapping[str, tuple[float, ...]] = {
 """Log odds at the knots. Fitted by `python -m rules.scoring.fit DATA` on simulated charges over the
 tuning half of the recorded backgrounds (seeds 11 to 18, 60 days of each background): no recorded
 charge and no background of the report was used. A day of these has 0.5 charges: the score is no
-probability of a flying wire, it orders loads."""
+probability of a flying wire, it orders loads. Run again it gives these within 0.1, because which
+loads are followed depends a little on the points in force."""
 
 
 def taper_seen(features: Features) -> Mask:
