@@ -6,6 +6,7 @@ import hashlib
 import math
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -58,18 +59,18 @@ def local_words(time_us: int, zone: str) -> str:
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
-def rounded(value: Json) -> Json:
+def rounded(value: Any) -> Json:
     """Floats to 6 significant digits, NaN and infinities as null, numpy's scalars as Python's,
     through lists and dicts."""
     if isinstance(value, np.generic):
-        return rounded(value.item())
+        value = value.item()
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, list):
         return [rounded(part) for part in value]
     if isinstance(value, dict):
-        return {key: rounded(part) for key, part in value.items()}
-    return value
+        return {str(key): rounded(part) for key, part in value.items()}
+    return cast(Json, value)
 
 
 def _plain(value: float) -> str:

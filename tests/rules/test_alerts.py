@@ -108,7 +108,7 @@ def test_values_are_shown_with_four_digits_and_their_unit(
 
 def test_evidence_is_rounded_and_plain() -> None:
     told = {"a": 1.23456789, "b": [float("nan"), np.float64(2.0)], "c": {"d": np.True_}}
-    assert rounded(told) == {"a": 1.23457, "b": [None, 2.0], "c": {"d": True}}  # type: ignore[arg-type]
+    assert rounded(told) == {"a": 1.23457, "b": [None, 2.0], "c": {"d": True}}
 
 
 def test_times_are_shown_on_the_clock_of_the_site() -> None:

@@ -39,7 +39,7 @@ def scope(
 ) -> Scope:
     n = len(value)
     m = len(value[0]) if n else 1
-    plain = {
+    plain: dict[str, Any] = {
         "heard_us": np.full(n, NEVER_US),
         "known_us": np.zeros(n, np.int64),
         "now_us": np.zeros(n, np.int64),

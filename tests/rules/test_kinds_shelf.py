@@ -15,7 +15,7 @@ from rules.engine import start, step
 from rules.rulebook import shipped_rulebook
 from tests.rules.community import REGISTRY, T0, S
 
-HOURS = 5
+HOURS = 4
 MINUTE = 60 * S
 
 
@@ -23,7 +23,8 @@ def _stream(seed: int) -> Inputs:
     """Minutes of every device and metric of the community, some missing, some NaN; on the circuit
     a charger comes and goes; a camera sees a cable now and then."""
     random = np.random.default_rng(seed)
-    series, blocks = [], []
+    series: list[Series] = []
+    blocks = []
     for name, device in REGISTRY.devices.items():
         for pattern, quantities in device_type(device.type).channels.items():
             channel = "main" if pattern == "*" else pattern.replace("*", "1")
@@ -60,7 +61,8 @@ def _events(random: np.random.Generator) -> tuple[Event, ...]:
 
 def _cut(batch: Inputs, now_us: list[int]) -> list[Inputs]:
     """What came in up to each moment, and after the one before it."""
-    parts, before = [], 0
+    parts: list[Inputs] = []
+    before = 0
     for now in now_us:
         rows = (batch.readings.arrival_us > before) & (batch.readings.arrival_us <= now)
         events = tuple(event for event in batch.events if before < event.arrival_us <= now)

@@ -47,9 +47,9 @@ def _file(folder: Path, text: str, name: str = "rows.csv") -> Path:
     return file
 
 
-def _replayed(file: Path, **more: int) -> list[str]:
+def _replayed(file: Path, batch: int = 100_000) -> list[str]:
     table = read_long(file)
-    found = replay(BOOK, None, table.slices(), types=table.types, **more)
+    found = replay(BOOK, None, table.slices(), types=table.types, batch=batch)
     return [episode_line(episode) for episode in found]
 
 
