@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -27,9 +28,15 @@ LEASE_S = 5.0
 PUBLIC = public_of(replace(LI, notifier="email"), telling=Telling(per_hour=10_000))
 
 
-def start(url: str, box: Mailbox) -> subprocess.Popen[bytes]:
+@contextmanager
+def sender(url: str, box: Mailbox) -> Iterator[subprocess.Popen[bytes]]:
+    """A dispatcher in a process of its own, killed at the end if it still lives."""
     script = str(Path(__file__).with_name("sender.py"))
-    return subprocess.Popen([sys.executable, script, url, box.url, str(LEASE_S)])
+    with subprocess.Popen([sys.executable, script, url, box.url, str(LEASE_S)]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_until(done: Callable[[], bool]) -> None:
@@ -57,14 +64,12 @@ def test_killed_between_sending_and_marking_it_sends_again_under_the_same_id(
             victims.pop().send_signal(signal.SIGKILL)
 
     with serve_mail(Mailbox(on_message=kill_the_sender)) as box:
-        first = start(url, box)
-        victims.append(first)
-        assert first.wait(60) == -signal.SIGKILL
+        with sender(url, box) as first:
+            victims.append(first)
+            assert first.wait(120) == -signal.SIGKILL
         assert [row.state for row in notices(engine, 9)] == ["leased"]
-        second = start(url, box)
-        wait_until(lambda: notices(engine, 9)[0].state == "sent")
-        second.kill()
-        second.wait(60)
+        with sender(url, box):
+            wait_until(lambda: notices(engine, 9)[0].state == "sent")
     assert len(box.messages) == 2
     assert len({message["Message-ID"] for message in box.messages}) == 1
     outcomes = [entry.outcome for entry in attempts_of(engine, notices(engine, 9)[0].id)]
@@ -84,16 +89,15 @@ def killed_at_random_moments(engine: Engine, url: str, kills: int, count: int) -
     with serve_mail(Mailbox(delay_s=0.05)) as box:
         for _ in range(kills):
             before = len(box.messages)
-            process = start(url, box)
-            wait_until(lambda before=before: len(box.messages) > before)  # type: ignore[misc]
-            time.sleep(chance.random() * 0.15)
-            process.kill()
-            process.wait(60)
-        last = start(url, box)
-        wait_until(lambda: len(notices(engine, count, state="sent")) == count)
-        last.kill()
-        last.wait(60)
-    return Counter(str(message["X-Courtyard-Key"]) for message in box.messages)
+            with sender(url, box):
+                wait_until(lambda before=before: len(box.messages) > before)  # type: ignore[misc]
+                time.sleep(chance.random() * 0.15)
+        with sender(url, box):
+            wait_until(lambda: len(notices(engine, count, state="sent")) == count)
+    ids = {(message["X-Courtyard-Key"], message["Message-ID"]) for message in box.messages}
+    arrived = Counter(str(message["X-Courtyard-Key"]) for message in box.messages)
+    assert len(ids) == len(arrived)
+    return arrived
 
 
 def test_killed_at_random_moments_it_loses_nothing(engine: Engine, url: str) -> None:

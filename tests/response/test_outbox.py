@@ -328,6 +328,20 @@ def test_a_digest_that_fails_keeps_its_lines_for_the_next_try(engine: Engine) ->
     assert send_all(engine, due_us + 7) == ["li@example.org 【汇总】2 条告警通知"]
 
 
+def test_a_line_whose_turn_has_not_come_leaves_the_digest(engine: Engine) -> None:
+    public = public_of(LI, telling=Telling(per_hour=2))
+    changes = storm(engine, 3, public)
+    due_us = START_US + 601 * US_PER_S
+    terms_us = due_us + HOUR_US
+    first, *_ = lease(engine, "memory", TERMS, START_US + 3, terms_us, 1)
+    tell(engine, replace(changes[0], state="resolved", at_us=START_US + 4), public=public)
+    tell(engine, replace(changes[1], state="resolved", at_us=START_US + 4), public=public)
+    assert send_all(engine, due_us) == ["li@example.org 【汇总】1 条告警通知"]
+    assert send_all(engine, due_us) == []
+    mark_sent(engine, first, Receipt("accepted"), due_us)
+    assert send_all(engine, due_us) == ["li@example.org 【已恢复】7栋：供水压力低 210 kPa"]
+
+
 def test_counts_tell_how_long_the_oldest_waits(engine: Engine) -> None:
     tell(engine, change_of())
     found = counts(engine, START_US + 90 * US_PER_S)

@@ -181,9 +181,12 @@ class Response:
 
     def check_worth_telling(self, lines: list[Line]) -> None:
         over = {c.episode for c in self.newest.values() if c.state == "resolved"}
-        for episode, kind, _ in lines:
-            assert kind != "firing" or episode not in self.acknowledged
-            assert kind != "firing" or episode not in over
+        for episode, kind, name in lines:
+            if kind == "firing":
+                assert episode not in self.acknowledged | over
+            if kind == "resolved":
+                beginning = (episode, "firing", name)
+                assert self.told[beginning] or beginning in self.may_repeat
 
     def nobody_is_told_twice_without_a_crash(self) -> None:
         assert {line for line, count in self.told.items() if count > 1} <= self.may_repeat
