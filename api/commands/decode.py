@@ -40,7 +40,7 @@ def _answer(
     message, arrived = _message(line)
     decoded = dialect.decode(message, states.setdefault(message.topic.split("/")[0], {}))
     said = {entry.device for entry in decoded.observations}
-    names = {device: _name(decoded.principal, device, registry) for device in said | {""}}
+    names = {device: _name(decoded.principal, device, registry) for device in said}
     flaws = list(decoded.flaws)
     answer: dict[str, Any] = {
         "observations": [
