@@ -426,3 +426,12 @@ def _yaml(tree: Any) -> str:
     buffer = io.StringIO()
     YAML(typ="safe").dump(tree, buffer)
     return buffer.getvalue()
+
+
+def test_the_example_of_the_manual_is_a_rulebook() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rulebook.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    assert [rule.kind_word for rule in load_rulebook("docs", example).rules] == [
+        "expression",
+        "absent",
+    ]
