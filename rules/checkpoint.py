@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -108,7 +108,7 @@ def load(data: bytes, rulebook: Rulebook | None, registry: Registry | None) -> S
         state.devices.active[number] = True
     link(state, saved.grid_us)
     _fill_lists(state, saved, arrays)
-    state.orphans += restore(state, [_kept(entry, arrays) for entry in saved.rules])
+    state.orphans += restore(state, [_kept(entry, saved.devices, arrays) for entry in saved.rules])
     state.due_us = saved.grid_us + US_PER_S
     return state
 
@@ -155,20 +155,25 @@ def _kept_saved(kept: Kept, put: Any) -> dict[str, Any]:
         "definition": kept.definition,
         "severity": kept.severity,
         "audience": kept.audience,
-        "keys": kept.keys,
+        "device": put(kept.device),
+        "channels": kept.channels,
         "known_us": put(kept.known_us),
         "life": {name: put(column) for name, column in kept.life.items()},
         "memories": [{name: put(c) for name, c in memory.items()} for memory in kept.memories],
     }
 
 
-def _kept(entry: Mapping[str, Any], arrays: list[NDArray[Any]]) -> Kept:
+def _kept(
+    entry: Mapping[str, Any], devices: list[tuple[str, str]], arrays: list[NDArray[Any]]
+) -> Kept:
     return Kept(
         entry["rule"],
         entry["definition"],
         entry["severity"],
         entry["audience"],
-        [cast("tuple[str, str, str]", tuple(key)) for key in entry["keys"]],
+        devices,
+        arrays[entry["device"]],
+        list(entry["channels"]),
         arrays[entry["known_us"]],
         _columns(entry["life"], arrays),
         [_columns(memory, arrays) for memory in entry["memories"]],

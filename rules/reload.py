@@ -22,16 +22,21 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """All that the instances of one rule remember, row by row of `keys`."""
+    """All that the instances of one rule remember, row by row. `device` counts in `devices`."""
 
     rule: str
     definition: str
     severity: str
     audience: str
-    keys: list[Key]
+    devices: list[tuple[str, str]]
+    device: NDArray[np.int32]
+    channels: list[str]
     known_us: Times
     life: Columns
     memories: list[Columns]
+
+    def keys(self) -> list[Key]:
+        return _keys(self.devices, self.device, self.channels)
 
 
 def swap_rulebook(state: State, rulebook: Rulebook, now_us: int) -> list[Orphan]:
@@ -72,15 +77,16 @@ def restore(state: State, before: list[Kept]) -> list[Orphan]:
     for kept in before:
         view = views.get(kept.rule)
         there = view is not None and view.rule.definition == kept.definition
-        rows = {key: row for row, key in enumerate(_keys(state, view))} if view and there else {}
-        old = [at for at, key in enumerate(kept.keys) if key in rows]
+        rows = _rows(state, view) if view and there else {}
+        keys = kept.keys()
+        old = [at for at, key in enumerate(keys) if key in rows]
         if view and old:
-            new = np.array([rows[kept.keys[at]] for at in old], np.intp)
+            new = np.array([rows[keys[at]] for at in old], np.intp)
             _give(state, view, new, kept, np.array(old, np.intp))
         orphans += [
-            _orphan(kept, at)
-            for at, key in enumerate(kept.keys)
-            if key not in rows and kept.life["firing"][at]
+            _orphan(kept, keys[at], at)
+            for at in np.flatnonzero(kept.life["firing"]).tolist()
+            if keys[at] not in rows
         ]
     state.alerts.due_us[: state.alerts.n] = state.grid_us + US_PER_S
     state.due_us = min(state.due_us, state.grid_us + US_PER_S)
@@ -95,18 +101,26 @@ def _kept(state: State, view: View) -> Kept:
         rule.definition,
         rule.severity,
         rule.audience,
-        _keys(state, view),
+        state.devices.keys,
+        view.device[:n].copy(),
+        list(view.channels),
         view.known_us[:n].copy(),
         {name: getattr(state.alerts, name)[numbers] for name in LIFE},
         [{name: col[:n].copy() for name, col in watch.memory.items()} for watch in view.watches],
     )
 
 
-def _keys(state: State, view: View) -> list[Key]:
-    keys = state.devices.keys
+def _rows(state: State, view: View) -> dict[Key, int]:
+    keys = _keys(state.devices.keys, view.device, view.channels)
+    return {key: row for row, key in enumerate(keys)}
+
+
+def _keys(
+    devices: list[tuple[str, str]], device: NDArray[np.int32], channels: list[str]
+) -> list[Key]:
     return [
-        (*keys[device], channel)
-        for device, channel in zip(view.device.tolist(), view.channels, strict=False)
+        (*devices[number], channel)
+        for number, channel in zip(device[: len(channels)].tolist(), channels, strict=True)
     ]
 
 
@@ -132,11 +146,11 @@ def _form(column: NDArray[Any]) -> tuple[str, tuple[int, ...]]:
     return column.dtype.str, column.shape[1:]
 
 
-def _orphan(kept: Kept, at: int) -> Orphan:
+def _orphan(kept: Kept, key: Key, at: int) -> Orphan:
     life = kept.life
     return Orphan(
         kept.rule,
-        *kept.keys[at],
+        *key,
         kept.severity,
         kept.audience,
         int(life["started_us"][at]),
