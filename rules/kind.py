@@ -72,7 +72,8 @@ class Kind(Protocol):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics it looks at. An instance is a channel that has one of them (or a device)."""
+        """The metrics it looks at. An instance is a channel that has one of them (or a device), and
+        all of them where the class says `needs_all = True`; what it lacks comes from `main`."""
         ...
 
     @property
@@ -100,7 +101,8 @@ class Kind(Protocol):
         ...
 
     def due_us(self, memory: Columns, scope: Scope) -> Times:
-        """(n,) the next time at which `judge` may answer otherwise though nothing comes in."""
+        """(n,) the next time at which `judge` may answer otherwise though nothing comes in; a time
+        that is not ahead of now is none. That values go stale the engine knows by itself."""
         ...
 
     def evidence(self, memory: Columns, scope: Scope, row: int) -> dict[str, Json]:
