@@ -35,7 +35,7 @@ from response.actions import ActionRow, actions_of
 OLD_S = 60.0
 """Older than this, what a page shows is not what is."""
 
-CARDS = 100
+CARDS = 60
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 EVIDENCE_ROWS = 40
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from ingest.changes import Change
 from ingest.inputs import Presence
 from ingest.journal import Batch, JournalError
 from ingest.readings import NOT_FRESH, Readings, Series, SeriesTable
+
+log = logging.getLogger(__name__)
 
 NEVER_US = int(np.iinfo(np.int64).min)
 
@@ -219,23 +222,29 @@ class Follower:
         return batches
 
     async def run(self, first: asyncio.Event) -> None:
-        """Follows until cancelled, and sets `first` once it has read, or tried to. What cannot be
-        read is retried and told by `problem`."""
-        loop = asyncio.get_running_loop()
+        """Follows until cancelled, and sets `first` once it has read, or tried to. What goes wrong
+        is told by `problem`, and it begins anew."""
         while True:
             try:
-                if self.problem is not None:
-                    await loop.run_in_executor(self.thread, self.start)
-                batches = await loop.run_in_executor(self.thread, self._read, self.view.batch)
-            except LookupError:
-                self.problem = "fell behind what the journal keeps; starting over"
+                await self._follow(first)
+            except LookupError as error:
+                self.problem = f"starting over: {error}"
                 self._lost()
-                continue
             except JournalError as error:
                 self.problem = str(error)
-                first.set()
-                await asyncio.sleep(RETRY_S)
-                continue
+            except Exception as error:  # a page that stands still must say so, and try again
+                log.exception("following the journal failed")
+                self.problem = f"following the journal failed: {type(error).__name__}"
+                self._lost()
+            first.set()
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow(self, first: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        if self.problem is not None:
+            await loop.run_in_executor(self.thread, self.start)
+        while True:
+            batches = await loop.run_in_executor(self.thread, self._read, self.view.batch)
             step = advance(self.view, batches)
             self.view = step.view
             self._tell(step)

@@ -50,7 +50,12 @@ def status_age_s(data_dir: Path, name: str) -> float | None:
 
 def readiness(desk: Desk) -> list[str]:
     """What is wrong, in words; an empty list: ready."""
-    found = [*_journal_problems(desk), *_watch_problems(desk), *_outbox_problems(desk)]
+    found = [
+        *_journal_problems(desk),
+        *_watch_problems(desk),
+        *_respond_problems(desk),
+        *_outbox_problems(desk),
+    ]
     return [text.replace("\n", " ") for text in found]
 
 
@@ -69,6 +74,13 @@ def _watch_problems(desk: Desk) -> Iterator[str]:
         yield "watch: it has written no status; is it running?"
     elif age > STATUS_FRESH_S:
         yield f"watch: its status is {age:.0f} s old, more than {STATUS_FRESH_S:.0f}"
+
+
+def _respond_problems(desk: Desk) -> Iterator[str]:
+    """A site may run without it; one that ran and fell silent tells nobody of anything."""
+    age = status_age_s(desk.parts.data_dir, "respond")
+    if age is not None and age > STATUS_FRESH_S:
+        yield f"respond: its status is {age:.0f} s old, more than {STATUS_FRESH_S:.0f}"
 
 
 def _outbox_problems(desk: Desk) -> Iterator[str]:

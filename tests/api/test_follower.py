@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from ingest.changes import Change, ChangeState
 from ingest.inputs import Inputs, Presence
 from ingest.journal import Batch
 from ingest.readings import NOT_FRESH, Flag, Readings, Series, SeriesTable
+from tests.api.community import Value, community
 
 SERIES = [Series("s", device, "main", metric) for device in "abc" for metric in ("flow", "level")]
 
@@ -161,3 +165,34 @@ def test_the_last_word_about_presence_counts() -> None:
     offline = dataclasses.replace(online, state="offline", source="will")
     batch = Batch(1, 1, Inputs(Readings.empty(), presences=(online, offline)))
     assert advance(View(), [batch]).view.presence["a"].state == "offline"
+
+
+async def test_a_follower_that_fails_says_so_and_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "RETRY_S", 0.01)
+    told: list[int] = []
+    lost: list[str] = []
+    again = asyncio.Event()
+
+    def tell(step: follower.Step) -> None:
+        told.append(step.view.batch)
+        if len(told) == 1:
+            raise RuntimeError("as a test wants it")
+        again.set()
+
+    with community(tmp_path) as town:
+        town.hear(Value("pump-1", "main", "pressure", 1.0))
+        made = follower.Follower(town.reader, tell, lambda: lost.append("lost"))
+        first = asyncio.Event()
+        task = asyncio.create_task(made.run(first))
+        await first.wait()
+        async with asyncio.timeout(60):
+            await again.wait()
+        assert made.problem is None
+        assert lost == ["lost"]
+        assert shown(made.view)[Series("rihuali", "pump-1", "main", "pressure")] == 1.0
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        made.close()

@@ -17,6 +17,7 @@ from api.app import create_app
 from api.health import status_families
 from ingest.clock import Clock
 from ingest.inputs import Json
+from ingest.status import write_status
 from tests.api.community import Community, Value, community
 from tests.api.test_api import API, followed, until
 
@@ -46,6 +47,11 @@ def test_a_watch_that_never_ran_or_fell_silent_is_named(
     old = time.time() - 100
     os.utime(town.folder / "status" / "watch.json", (old, old))
     assert "watch: its status is 100 s old" in client.get("/readyz").text
+    town.alive()
+    write_status(town.folder / "status", "respond", {})
+    assert client.get("/readyz").status_code == 200
+    os.utime(town.folder / "status" / "respond.json", (old, old))
+    assert "respond: its status is 100 s old" in client.get("/readyz").text
 
 
 def test_a_case_database_that_is_gone_is_named_and_answered_with_503(
