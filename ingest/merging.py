@@ -13,7 +13,7 @@ MANY = 8
 """So many parts of one level of a day are merged: a row is rewritten log8(appends a day) times."""
 
 FULL_ROWS = 500_000
-"""A part of this size is left alone: it answers as fast as a larger one (docs/decisions/0003)."""
+"""A part of this size is left alone: it answers as fast as a larger one (docs/decisions/0004)."""
 
 SETTLED_US = 3_600 * US_PER_S
 """After this long without news a day that is over is merged into as few parts as can be."""

@@ -2,7 +2,7 @@
 
 Columns of a file: site, device, channel, metric (text), time_us (int64 µs since 1970 UTC), delay_us
 (int64: arrival - time), value (double), flags (uint16), sorted by series and time. Any Parquet tool
-can read it. The delay takes a third less space than the arrival would (docs/decisions/0003).
+can read it. The delay takes a third less space than the arrival would (docs/decisions/0004).
 """
 
 from __future__ import annotations

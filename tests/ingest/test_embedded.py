@@ -327,7 +327,7 @@ def test_what_a_crash_left_behind_is_removed_by_the_next_writer(folder: Path) ->
 @pytest.mark.parametrize("where", ["sync_file", "sync_folder", "write_manifest"])
 @pytest.mark.parametrize("done", [False, True])
 def test_a_step_that_fails_leaves_a_store_that_goes_on(
-    store: Embedded, where: str, done: bool, monkeypatch: pytest.MonkeyPatch
+    store: Embedded, folder: Path, where: str, done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`done`: the step was done, and the disk failed only after it."""
     append(store, numbered(0, 3), 1)
@@ -345,6 +345,7 @@ def test_a_step_that_fails_leaves_a_store_that_goes_on(
         assert not caught.value.permanent
     cursor = store.cursor()
     assert cursor is not None
+    assert cursor == read_manifest(folder).cursor
     assert values(store) == [float(n) for n in range(cursor.batch * 3)]
     append(store, numbered(cursor.batch * 3, 9), 9)
     assert values(store) == [float(n) for n in range(cursor.batch * 3 + 9)]
