@@ -13,6 +13,7 @@ from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 
 from api.app import close_live, create_app
 from api.parts import Parts
@@ -62,7 +63,11 @@ def run_serve(settings: Settings, stop: threading.Event) -> None:
             root_path=settings.http.root_path,
             demo=settings.demo,
         )
-        asyncio.run(_serve(create_app(parts), settings, stop))
+        app = create_app(parts)
+        # a page elsewhere must not reach us under a name of its own that it points to loopback
+        hosts = ["localhost", "127.0.0.1", "[::1]", *settings.http.hosts]
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+        asyncio.run(_serve(app, settings, stop))
     finally:
         cases.dispose()
         store.close()

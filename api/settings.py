@@ -40,7 +40,10 @@ class Http(Part):
     """The API and the pages."""
 
     bind: str = Field("127.0.0.1", description="loopback only until access control exists")
-    port: int = Field(8080, ge=1, le=65_535)
+    port: int = Field(8080, ge=1, le=65_535, description="of the pages and the API")
+    hosts: tuple[str, ...] = Field(
+        (), description="names beside localhost that a proxy serves us as"
+    )
     root_path: str = Field("", description="prefix under which a proxy serves us, as /courtyard")
 
     @field_validator("bind")
@@ -54,20 +57,22 @@ class Http(Part):
 class Email(Part):
     """How mail leaves the house."""
 
-    url: str = Field("", description="smtp://user@host:port or smtps://…; empty: no mail is sent")
-    password: SecretStr | None = None
-    sender: str = Field("courtyard@localhost", alias="from")
-    timeout_s: float = Field(20.0, gt=0)
+    url: str = Field(
+        "", description="smtp:// smtps:// or smtp+starttls://user@host:port; needed to mail"
+    )
+    password: SecretStr | None = Field(None, description="of the user in `url`")
+    sender: str = Field("courtyard@localhost", alias="from", description="the sender's address")
+    timeout_s: float = Field(20.0, gt=0, description="for one mail")
 
 
 class Subscriber(Part):
     """Who is told, by which way, from which severity on."""
 
-    name: str
-    notifier: str = "email"
-    address: str
-    language: Literal["zh", "en"] = "zh"
-    min_severity: Severity = "warning"
+    name: str = Field(description="unique")
+    notifier: str = Field("email", description="a way of telling on the shelf")
+    address: str = Field(description="as that way needs it")
+    language: Literal["zh", "en"] = Field("zh", description="zh or en")
+    min_severity: Severity = Field("warning", description="urgent, serious, warning or info")
     buildings: tuple[str, ...] = Field((), description="only these; empty: all")
 
 
@@ -83,8 +88,8 @@ class Keep(Part):
     """How much is kept, and where the limits are."""
 
     journal_hours: float = Field(24.0, ge=0, description="a drained segment is kept this long")
-    segment_seconds: int = Field(3_600, ge=1)
-    segment_bytes: int = Field(256_000_000, ge=1_000_000)
+    segment_seconds: int = Field(3_600, ge=1, description="a segment of the journal is this long")
+    segment_bytes: int = Field(256_000_000, ge=1_000_000, description="or this large")
     drain_seconds: float = Field(60.0, gt=0, description="history is at most this much behind")
     quarantine_rows: int = Field(10_000, ge=100, description="newest kept over segments")
 

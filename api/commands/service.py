@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from api.respond import notifiers
 from api.rulebooks import load
 from api.service_clock import open_clock
 from api.settings import Settings, read_settings
@@ -41,6 +42,7 @@ def run(file: Path) -> None:
     log_to_stderr("run")
     read_registry(settings.site)
     load(settings.rulebook)
+    notifiers(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     open_clock(settings)  # one clock for all three
     Supervisor([child(name, "--config", str(file)) for name in PROCESSES]).run()
