@@ -27,6 +27,7 @@ LIFE: dict[str, Any] = {
     "started_us": NEVER_US,
     "fired_since_us": NEVER_US,
     "due_us": FOREVER_US,
+    "ask_us": FOREVER_US,
 }
 """What changes in the life of an instance, and what it begins with; all of it is checkpointed."""
 
@@ -49,7 +50,9 @@ class Alerts:
     `word` is the last verdict of the rule's kind, `clear` that of its clear condition (the
     opposite of `word` where it has none of its own). `since_us`: when `word` became YES;
     `latch_us`: the same for a rule without `for`, kept until the next grid point even if the
-    condition is over by then; `held_us`: when it last stopped being YES. `touched`: something
+    condition is over by then; `held_us`: when it last stopped being YES. `due_us`: the next grid
+    point at which something may happen by itself; `ask_us`: at which the kind must be asked.
+    `touched`: something
     came in since the last grid point. `rule` and `row` say whose instance it is.
     """
 
@@ -65,6 +68,7 @@ class Alerts:
     started_us: Times = field(default_factory=partial(column, NEVER_US))
     fired_since_us: Times = field(default_factory=partial(column, NEVER_US))
     due_us: Times = field(default_factory=partial(column, FOREVER_US))
+    ask_us: Times = field(default_factory=partial(column, FOREVER_US))
     rule: NDArray[np.uint16] = field(default_factory=partial(column, np.uint16(0)))
     row: NDArray[np.int32] = field(default_factory=partial(column, np.int32(0)))
     device: NDArray[np.int32] = field(default_factory=partial(column, np.int32(0)))

@@ -144,19 +144,29 @@ def _settled(state: State, grid_us: int) -> list[Change]:
 def _judged(state: State, instances: Rows, parts: list[tuple[int, slice]], grid_us: int) -> Times:
     """Lets the kinds judge; (k,) the next grid points at which they want to be asked again."""
     alerts = state.alerts
-    rows = alerts.row[instances].astype(np.intp)
     now_us = np.full(len(instances), grid_us)
     word = np.full(len(instances), SILENT)
     clear = np.full(len(instances), SILENT)
-    due = np.full(len(instances), FOREVER_US)
+    ask = alerts.ask_us[instances]
+    # what came in was judged when it came, and fresh values only put off their going stale: so
+    # where nothing else hangs on time, only who is due is asked again, or who has no next time
+    asked = (ask <= grid_us) | (ask == FOREVER_US)
     for rule, part in parts:
         view = state.views[rule]
-        word[part], due[part] = _judge(state, view, view.main, rows[part], now_us[part])
+        at = np.arange(part.start, part.stop)
+        if not view.timed:
+            at = at[asked[part]]
+        if not len(at):
+            continue
+        rows = alerts.row[instances[at]].astype(np.intp)
+        word[at], due = _judge(state, view, view.main, rows, now_us[at])
         if view.clear:
-            clear[part], later = _judge(state, view, view.clear, rows[part], now_us[part])
-            due[part] = np.minimum(due[part], later)
+            clear[at], later = _judge(state, view, view.clear, rows, now_us[at])
+            due = np.minimum(due, later)
+        ask[at] = on_grid(due)
     hear(alerts, instances, word, clear, now_us)
-    return on_grid(due)
+    alerts.ask_us[instances] = ask
+    return ask
 
 
 def _judge(

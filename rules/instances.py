@@ -29,8 +29,14 @@ def view_of(rule: Rule, number: int) -> View:
     """A rule without instances yet."""
     clear = watch_of(rule.clear) if rule.clear else None
     main = watch_of(rule.kind)
+    kinds = [watch.kind for watch in (main, clear) if watch]
     return View(
-        rule, number, main, clear, frozenset(main.metrics + (clear.metrics if clear else ()))
+        rule,
+        number,
+        main,
+        clear,
+        frozenset(main.metrics + (clear.metrics if clear else ())),
+        timed=any(getattr(kind, "timed", True) for kind in kinds),
     )
 
 

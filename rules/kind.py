@@ -96,8 +96,9 @@ class Kind(Protocol):
         ...
 
     def judge(self, memory: Columns, scope: Scope) -> Verdicts:
-        """At a grid point: (n,) verdicts. Writes nothing. Here and in `due_us` and `evidence` the
-        n instances are those of `memory` and `scope`: any part of all, and each answers alone."""
+        """At a grid point (where the class says `timed = False`, only when a value went stale):
+        (n,) verdicts. Writes nothing. Here and in `due_us` and `evidence` the n instances are those
+        of `memory` and `scope`: any part of all, and each answers alone."""
         ...
 
     def due_us(self, memory: Columns, scope: Scope) -> Times:

@@ -113,13 +113,13 @@ def _observe(state: State, instances: Rows) -> None:
 
 
 def _ask(state: State, view: View, watch: Watch, rows: Rows, now_us: Times) -> Verdicts:
-    scope = scope_of(state, view, watch, rows, now_us, state.round)
     if view.clear is None:
+        scope = scope_of(state, view, watch, rows, now_us, state.round)
         return watch.kind.observe(watch.memory, rows, scope)
     # the condition and its clear condition may look at different metrics
     word = np.full(len(rows), SILENT)
-    mine = scope.fresh.any(axis=1)
+    mine = (state.series.mark[watch.series[rows]] == state.round).any(axis=1)
     if mine.any():
-        part = scope_of(state, view, watch, rows[mine], now_us[mine], state.round)
-        word[mine] = watch.kind.observe(watch.memory, rows[mine], part)
+        scope = scope_of(state, view, watch, rows[mine], now_us[mine], state.round)
+        word[mine] = watch.kind.observe(watch.memory, rows[mine], scope)
     return word

@@ -12,7 +12,7 @@ from ingest.clock import US_PER_S
 from ingest.readings import Times
 from rules.alerts import LIFE, Alerts
 from rules.instances import MAIN, choose, refresh, view_of
-from rules.kind import Columns, Rows
+from rules.kind import NEVER_US, Columns, Rows
 from rules.rule import Rulebook
 from rules.state import NONE, Orphan, State, View, Watch
 
@@ -89,6 +89,7 @@ def restore(state: State, before: list[Kept]) -> list[Orphan]:
             if keys[at] not in rows
         ]
     state.alerts.due_us[: state.alerts.n] = state.grid_us + US_PER_S
+    state.alerts.ask_us[: state.alerts.n] = NEVER_US
     state.due_us = min(state.due_us, state.grid_us + US_PER_S)
     return orphans
 

@@ -148,7 +148,8 @@ class Watch:
 class View:
     """A rule over its instances: one row each, by device and channel.
 
-    `alert` are their numbers in `Alerts`; arrays are longer than `len(channels)`.
+    `alert` are their numbers in `Alerts`; arrays are longer than `len(channels)`. `timed`: what
+    its kinds say may change by time alone, and not only because a value goes stale.
     """
 
     rule: Rule
@@ -163,6 +164,8 @@ class View:
     alert: Numbered = field(default_factory=partial(column, np.int32(NONE)))
     known_us: Times = field(default_factory=partial(column, NEVER_US))
     stale_us: Times = field(default_factory=partial(column, np.int64(0)))
+
+    timed: bool = True
 
     @property
     def watches(self) -> tuple[Watch, ...]:

@@ -27,6 +27,7 @@ class Expression:
 
     per: ClassVar[Literal["channel", "device"]] = "channel"
     needs_all: ClassVar[bool] = True
+    timed: ClassVar[bool] = False
     sightings: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:

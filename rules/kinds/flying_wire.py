@@ -93,6 +93,10 @@ class FlyingWire:
         return (self.metric,)
 
     @property
+    def timed(self) -> bool:
+        return self.decide == "fused"  # a camera's evidence begins to count while nothing comes in
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         return ()
 

@@ -41,6 +41,7 @@ class Rate:
     over_s: Annotated[int, Told("单位时间", "The time in which it changes so much")] = 60
 
     per: ClassVar[Literal["channel", "device"]] = "channel"
+    timed: ClassVar[bool] = False
     parameters: ClassVar[tuple[str, ...]] = ()
     sightings: ClassVar[tuple[str, ...]] = ()
 
