@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import cast
 
+from api.hearing import Hearing, resume
 from api.judge import Judge, recovered
 from api.rulebooks import Watcher, keep, load, system_alert
 from api.serve import open_history_store
@@ -51,7 +52,7 @@ class Parts:
     judge: Judge
     rulebook: Watcher
     controls: deque[Control] = field(default_factory=deque)
-    saved: int = 0
+    hearing: Hearing = field(default_factory=Hearing)
     dropped: int = 0
     released_s: float = 0.0
 
@@ -115,6 +116,7 @@ def _opened(settings: Settings, *, supervised: bool) -> Iterator[Parts]:
             registry,
             clock.now_us(),
         )
+        resume(judge, journal, clock.now_us())
         book = judge.state.rulebook
         keep(data, book)
         controls.extend(_recovery_alerts(judge))
@@ -184,6 +186,7 @@ def _keep_house(parts: Parts) -> None:
     """Once a second, beside the pipeline: what may take its time."""
     now_us = parts.clock.now_us()
     parts.controls.extend(parts.rulebook.look(now_us))
+    parts.controls.extend(parts.hearing.look(parts.listener.connected, now_us))
     _watch_broker(parts, now_us)
     if time.monotonic() - parts.released_s >= RELEASE_EVERY_S:
         parts.released_s = time.monotonic()

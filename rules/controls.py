@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ingest.changes import SEVERITIES, Change, ChangeState
-from ingest.clock import format_us
+from ingest.clock import US_PER_S, format_us
 from ingest.document import DocumentError
 from ingest.inputs import Control, Json
+from rules.kind import NEVER_US
 from rules.reload import swap_rulebook
 from rules.rulebook import load_rulebook
 from rules.state import State, System
@@ -25,7 +26,27 @@ def obey(state: State, control: Control, at_us: int) -> list[Change]:
         return _new_rulebook(state, control, at_us)
     if control.kind == "system":
         return _system(state, dict(control.body), at_us)
+    if control.kind == "deaf":
+        _excuse(state, control.body.get("deaf_us"), at_us)
     return []
+
+
+def _excuse(state: State, deaf_us: Json, at_us: int) -> None:
+    """Time in which the service itself heard nobody (it was down, or its broker away) is nobody's
+    silence: what counts towards it begins so much later. The time may be the one just gone by, or
+    the one that follows until the service listens again."""
+    if not isinstance(deaf_us, int) or deaf_us <= 0:
+        return
+    heard = state.devices.heard_us
+    heard[heard != NEVER_US] += deaf_us
+    alerts = state.alerts
+    for view in state.views:
+        if view.main.kind.per == "device":
+            n = len(view.channels)
+            view.known_us[:n] += deaf_us
+            numbers = view.alert[:n]
+            alerts.ask_us[numbers] = NEVER_US
+            alerts.due_us[numbers] = at_us + US_PER_S
 
 
 def _new_rulebook(state: State, control: Control, at_us: int) -> list[Change]:

@@ -36,7 +36,10 @@ class Absent:
         return np.full(len(scope), SILENT)
 
     def judge(self, memory: Columns, scope: Scope) -> Verdicts:
-        return np.where(scope.now_us >= self.due_us(memory, scope), YES, NO)
+        # heard later than now: of the time until then the service itself heard nothing
+        deaf = np.maximum(scope.heard_us, scope.known_us) > scope.now_us
+        said = np.where(scope.now_us >= self.due_us(memory, scope), YES, NO)
+        return np.where(deaf, SILENT, said)
 
     def due_us(self, memory: Columns, scope: Scope) -> Times:
         last: Times = np.maximum(scope.heard_us, scope.known_us)

@@ -176,6 +176,29 @@ def test_a_device_is_absent_though_it_was_never_seen() -> None:
     assert _states([gone], rows, 35) == [("firing", 10.0), ("resolved", 20.0), ("firing", 30.0)]
 
 
+def test_time_in_which_nobody_listened_is_nobodys_silence() -> None:
+    state = begin(rulebook(rule("gone", Absent(60), types=("pump",))))
+    heard = Inputs(
+        Readings.of([T0 + S], [T0 + S], [0], [1.0], [0]),
+        new_series=(Series("s", "p1", "main", "pressure"),),
+    )
+    state, _ = step(state, heard, T0 + 30 * S)
+    deaf = Control(1, "deaf", T0 + 30 * S + 1, {"deaf_us": 600 * S})
+    state, changes = step(state, Inputs(Readings.empty(), controls=(deaf,)), T0 + 630 * S)
+    assert changes == ()
+    state, changes = step(state, Inputs(Readings.empty()), T0 + 700 * S)
+    assert {(c.device, c.at_us) for c in changes if c.device == "p1"} == {("p1", T0 + 661 * S)}
+
+
+def test_a_silence_of_before_goes_on_after_it() -> None:
+    state = begin(rulebook(rule("gone", Absent(60), types=("pump",))))
+    state, fired = step(state, Inputs(Readings.empty()), T0 + 90 * S)
+    assert fired
+    deaf = Control(1, "deaf", T0 + 90 * S + 1, {"deaf_us": 600 * S})
+    _, changes = step(state, Inputs(Readings.empty(), controls=(deaf,)), T0 + 800 * S)
+    assert changes == ()
+
+
 def test_an_offline_presence_is_not_heard_and_an_online_one_is() -> None:
     gone = rule("r", Absent(10), types=("pump",), tags=("sump",))
     at = T0 + 5 * S
