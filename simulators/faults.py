@@ -40,7 +40,7 @@ class FaultKind:
 
 
 _CHARGE = {"ebike": 1.0, "cable_hanging": 1.0}
-_SUPPLY, _TANK, _PIT = ("supply",), ("tank",), ("pit",)
+_DUTY, _TANK, _PIT = ("duty",), ("tank",), ("pit",)
 
 _KINDS = (
     FaultKind(
@@ -110,14 +110,27 @@ _KINDS = (
     FaultKind("CP16", "charging_post", "leakage +40 mA", (), {"leak_ma": 40}),
     FaultKind("CP20", "charging_post", "the door stands open", (), {"door": 1}),
     FaultKind("CP21", "charging_post", "voltage 35 V low", (), {"sag_v": 35}),
-    FaultKind("P01", "pump", "dry run", _SUPPLY, {"dry": 1}, lasts_s=1_800),
+    FaultKind("P01", "pump", "the lead pump runs dry", _DUTY, {"dry": 1, "lead": 1}, lasts_s=1_800),
     FaultKind(
-        "P06", "pump", "vibration +8 mm/s", _SUPPLY, {"shake": 8}, ramp_s=600, lasts_s=2 * 3_600
+        "P06",
+        "pump",
+        "vibration +8 mm/s",
+        _DUTY,
+        {"shake": 8, "lead": 1},
+        ramp_s=600,
+        lasts_s=2 * 3_600,
     ),
-    FaultKind("P07", "pump", "current 3.5 of ordinary", _SUPPLY, {"drag": 3.5}),
+    FaultKind("P07", "pump", "current 3.5 of ordinary", _DUTY, {"drag": 3.5, "lead": 1}),
     FaultKind("P09", "pump", "bearing +105 K", (), {"heat_k": 105}, lasts_s=2 * 3_600),
     FaultKind("P10", "pump", "burst: pressure falls", ("header",), {"burst_m3h": 90}),
-    FaultKind("P11", "pump", "the tank is not refilled", _TANK, {"inlet_shut": 1}, lasts_s=21_600),
+    FaultKind(
+        "P11",
+        "pump",
+        "the tank drains, unfilled",
+        _TANK,
+        {"inlet_shut": 1, "drain_m3h": 20},
+        lasts_s=21_600,
+    ),
     FaultKind("P16", "pump", "more flows in than is pumped", _PIT, {"inflow_m3h": 80}),
     FaultKind("P19", "pump", "selector in manual", ("fire",), {"manual": 1}),
     FaultKind("V01", "camera", "no messages", wire="silent"),

@@ -52,7 +52,8 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class Score:
     """`beside`: alerts of other rules on a device while a fault was planted there (an overload
-    heats its terminal, too); they count neither way. `false`: all other alerts."""
+    heats its terminal, too), or on what is behind it; they count neither way. `false`: all
+    other alerts."""
 
     matches: tuple[Match, ...]
     not_expected: tuple[Truth, ...]
@@ -102,14 +103,19 @@ def score(
     truth: Iterable[Truth],
     alerts: Iterable[Alert],
     tolerance_s: float = DEFAULT_TOLERANCE_S,
+    gateways: Mapping[str, str] | None = None,
 ) -> Score:
     """An alert finds a fault if its rule is right, its device the same, and it starts between the
-    fault's start and `tolerance_s` after its end."""
+    fault's start and `tolerance_s` after its end. With `gateways` (device → its gateway), alerts
+    of what is behind a device with a fault are beside it, not false."""
     planted = sorted(truth, key=lambda one: (one.started_at, one.device, one.fault))
     told = sorted(alerts, key=lambda one: (one.started_at, one.device, one.rule))
     by_device: dict[str, list[Alert]] = {}
     for alert in told:
         by_device.setdefault(alert.device, []).append(alert)
+    behind: dict[str, list[str]] = {}
+    for device, gateway in (gateways or {}).items():
+        behind.setdefault(gateway, []).append(device)
     matches: list[Match] = []
     used: set[Alert] = set()
     near: set[Alert] = set()
@@ -118,6 +124,8 @@ def score(
         right = tuple(alert for alert in inside if finds(alert.rule, fault.fault))
         near.update(inside)
         used.update(right)
+        for child in behind.get(fault.device, ()):
+            near.update(a for a in by_device.get(child, ()) if _inside(fault, a, tolerance_s))
         if code_of(fault.fault) not in NO_RULE:
             matches.append(Match(fault, right))
     return Score(

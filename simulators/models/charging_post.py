@@ -75,6 +75,8 @@ class ChargingPosts:
     def step(self, now_us: int, dt_s: float) -> Frame:
         now = moment(now_us, self.zone)
         self._arrive(now, dt_s)
+        # whoever plugs in takes the place of what hung there
+        self.chargers.unplug((self.levers["guest_w"] > 0).ravel())
         power = self.chargers.advance(dt_s).reshape(self.n, SOCKETS)
         closed = self._relays(power, dt_s)
         return self._frame(now, power, closed, dt_s)

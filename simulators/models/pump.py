@@ -71,12 +71,13 @@ class Pumps:
         self.zone = around.zone
         self.rng = rng = around.rng("pump")
         self.households = around.registry.households
+        self.rated_a = parameter(devices, "rated_current")
         self.is_supply = tagged(devices, "supply")
         self.is_sump = tagged(devices, "sump")
         self.is_fire, self.is_jockey = tagged(devices, "fire"), tagged(devices, "jockey")
         self.is_standby = tagged(devices, "standby")
+        self.rated_w = self._rated_w()
         self.set_m = parameter(devices, "set_pressure") / KPA_PER_M
-        self.rated_a = parameter(devices, "rated_current")
         gateways = [device.gateway for device in devices]
         self.supply = _plants(gateways, self.is_supply)
         self.sump = _plants(gateways, self.is_sump)
@@ -101,6 +102,7 @@ class Pumps:
         self.lead = np.zeros(n, np.int64)
         self.levers: Levers = {
             "dry": np.zeros(n),  # 1: the pump holds no water
+            "lead": np.zeros(n),  # 1: chosen to run first
             "burst_m3h": np.zeros(n),  # drawn from the plant beside the ordinary demand
             "shake": np.zeros(n),  # mm/s on top
             "drag": np.ones(n),  # factor on current and power
@@ -108,6 +110,7 @@ class Pumps:
             "manual": np.zeros(n),
             "inflow_m3h": np.zeros(n),  # into the pit
             "inlet_shut": np.zeros(n),  # the tank's inlet
+            "drain_m3h": np.zeros(n),  # out of the tank
             "broken": np.zeros(n),  # does not start
         }
 
@@ -136,6 +139,7 @@ class Pumps:
         duty = duty[:2]
         if len(duty) == 2 and now.date % 2:
             duty.reverse()  # the lead changes every day
+        duty.sort(key=lambda row: -lever["lead"][row])
         wet = [int(not lever["dry"][row]) for row in duty]
         demand = self._demand(first, now)
         burst = float(lever["burst_m3h"][rows].sum())
@@ -184,6 +188,7 @@ class Pumps:
         shut = self.levers["inlet_shut"][rows].max() > 0
         opening = min(1.0, max(0.0, (p.tank_aim_m + 0.15 - self.level[first]) / 0.3))
         inflow = 0.0 if shut else p.tank_inlet_m3h * opening
+        drawn_m3h += float(self.levers["drain_m3h"][rows].sum())
         level = self.level[first] + (inflow - drawn_m3h) * dt_s / 3_600 / p.tank_m2
         self.level[first] = max(0.2, level)  # below, the pumps are stopped by a float switch
 
@@ -248,7 +253,7 @@ class Pumps:
         watt = self._power(ratio) * self.levers["drag"] * (1 + 0.01 * noise[0])
         ampere = watt / (sqrt(3) * 380 * 0.86)
         volt = 386 + 3 * np.cos(2 * pi * (now.hour - 4) / 24) + 0.8 * noise[1]
-        aim = air_c(now) + 6 + 28 * (watt / np.maximum(self._rated_w(), 1))
+        aim = air_c(now) + 6 + 28 * (watt / self.rated_w)
         follow = 1 - np.exp(-dt_s / 1_800)
         self.warm += (aim - self.warm) * follow
         self.bearing += (0.8 * aim + self.levers["heat_k"] - self.bearing) * follow
@@ -292,14 +297,14 @@ class Pumps:
 
     def _power(self, ratio: Numbers) -> Numbers:
         """Electric W (n,): hydraulic power over efficiency, and never under what turning costs."""
-        p, rated = self.parameters, self._rated_w()
+        p, rated = self.parameters, self.rated_w
         turning = np.maximum(ratio, 1e-6)
         off = (self.flow / turning - p.best_m3h) / p.best_m3h
         efficiency = np.maximum(0.15, p.best_efficiency * (1 - 0.9 * off**2))
         head = p.shut_off_m * ratio**2 - p.droop * self.flow**2
         hydraulic = 9.81 * self.flow * np.maximum(0, head) / 3.6 / efficiency
-        # the drive limits the motor to 1.1 of its rated current
-        most = 1.1 * self.rated_a * sqrt(3) * 380 * 0.86
+        # the drive limits the motor to its rated current and 5 % more
+        most = 1.05 * self.rated_a * sqrt(3) * 380 * 0.86
         supply = np.minimum(hydraulic / p.motor_efficiency, most)
         supply = np.maximum(supply, 0.35 * rated * ratio**3)
         fixed = rated * np.where(self.levers["dry"] > 0, 0.35, 0.9) * np.minimum(1, ratio**3)

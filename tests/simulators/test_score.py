@@ -62,6 +62,14 @@ def test_an_alert_before_the_fault_or_long_after_is_false() -> None:
     assert score(truth, [in_time], tolerance_s=60).found == 0
 
 
+def test_what_is_behind_a_silent_gateway_is_not_false() -> None:
+    truth = [_truth("N01", "gw", 0, 30)]
+    alerts = [_alert("N01_gateway_offline", "gw", 3), _alert("C14_meter_offline", "m-1", 15)]
+    assert score(truth, alerts).false == (alerts[1],)
+    result = score(truth, alerts, gateways={"m-1": "gw", "m-2": "other"})
+    assert (result.false, result.beside) == ((), (alerts[1],))
+
+
 def test_faults_of_the_wire_expect_no_alert() -> None:
     result = score([_truth("N07_unset_clock", "m-b01-1", 0, 60)], [])
     assert result.matches == ()
