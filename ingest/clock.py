@@ -23,7 +23,7 @@ class Clock:
 
     def now_us(self) -> int:
         wall_us = time.time_ns() // 1_000
-        if not self.simulated:
+        if self.start_us is None and self.speed == 1.0:
             return wall_us
         start_us = self.wall0_us if self.start_us is None else self.start_us
         return start_us + int((wall_us - self.wall0_us) * self.speed)

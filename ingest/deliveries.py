@@ -15,6 +15,10 @@ OVERHEAD_BYTES = 400
 SETTLE_S = 0.002
 """A batch waits so long for company; measured, longer only adds latency."""
 
+SETTLES_UNDER_LOAD = 5
+BUSY_MESSAGES = 50
+"""So many in one settling time are a burst: a larger batch then costs less for each of them."""
+
 
 class Delivery(NamedTuple):
     """A message, and what its acknowledgement needs. `refused`: why it says nothing usable."""
@@ -100,11 +104,20 @@ class Waiting:
                 self._idle = True
                 self._arrived.wait(wait_s)
                 self._idle = False
-            waiting = len(self._queue)
-        if 0 < waiting < limit // 4:
-            time.sleep(SETTLE_S)
+        self._settle(limit // 4)
         with self.lock:
             return self._taken(limit)
+
+    def _settle(self, enough: int) -> None:
+        """Waits a little for company, and longer while much is coming."""
+        waiting = len(self._queue)
+        for _ in range(SETTLES_UNDER_LOAD):
+            if not 0 < waiting < enough:
+                return
+            time.sleep(SETTLE_S)
+            before, waiting = waiting, len(self._queue)
+            if waiting - before < BUSY_MESSAGES:
+                return
 
     def _taken(self, limit: int) -> Taken:
         taken = self._queue[:limit]

@@ -9,8 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from ingest.inputs import Json
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(NamedTuple):
     """One message as it came. The topic is text: bytes that are not UTF-8 never get this far."""
 
     topic: str

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.servers import Mosquitto, start_mosquitto
 
 from ingest.dialects.native import encode_up
 from ingest.status import read_status
 from tests.publisher import Message, Publisher
+from tests.servers import Mosquitto, start_mosquitto
 from tests.service import Courtyard, meters_site, wait_for
 
 ROOT = Path(__file__).parents[1]

@@ -119,7 +119,7 @@ class Circuit:
         for load in self.loads:
             if load is not None:
                 load.other += size
-                smallest = min(range(6), key=lambda k: abs(load.others[k]))
+                smallest = min(range(6), key=[abs(w) for w in load.others].__getitem__)
                 load.others[smallest] = size
         if not 36.0 <= size <= 1.2 * self.max_w:
             return
