@@ -205,11 +205,14 @@ def simulate(
 def simulate_score(
     truth: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     alerts: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    site: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="says what a gateway covers")
+    ] = None,
 ) -> None:
     """Match planted faults with alerts (both NDJSON): found, missed, false, delay."""
     from api.commands.simulate import score_text
 
-    sys.stdout.write(score_text(truth, alerts))
+    sys.stdout.write(score_text(truth, alerts, site))
 
 
 @app.command()

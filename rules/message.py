@@ -11,6 +11,7 @@ PLACE_WORDS = ("site", "building", "stairwell", "device", "channel", "rule", "si
 DEFAULT_ZH = "{building}{device}：{rule}"
 DEFAULT_EN = "{device} {building}: {rule}"
 
+_GAP = re.compile(r" +( |[:,，：（])")
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\}")
 
 
@@ -23,5 +24,7 @@ def template_words(template: str) -> tuple[str, ...]:
 
 
 def fill(template: str, words: Mapping[str, str]) -> str:
-    """The template with its words in place; a word that is not known becomes `?`."""
-    return _FIELD.sub(lambda match: words.get(match.group(1), "?"), template)
+    """The template with its words in place; a word that is not known becomes `?`, and an empty one
+    leaves no gap."""
+    filled = _FIELD.sub(lambda match: words.get(match.group(1), "?"), template)
+    return _GAP.sub(r"\1", filled).strip()

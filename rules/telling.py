@@ -14,6 +14,7 @@ from ingest.inputs import Json
 from ingest.registry import Device
 from rules.alerts import Turns, by_rule
 from rules.expression import parameter_units
+from rules.instances import MAIN
 from rules.kind import Rows, Scope
 from rules.message import fill
 from rules.scopes import memory_of, scope_of
@@ -146,15 +147,20 @@ def _words(
 
 
 def _places(state: State, view: View, row: int, language: str) -> dict[str, str]:
+    """Where it is, said once: not the building beside a name that says it, nor a main channel."""
     number = int(view.device[row])
     device: Device = state.devices.known[number]
     buildings = state.registry.buildings if state.registry else {}
-    building = buildings.get(device.building)
+    found = buildings.get(device.building)
+    building = getattr(found.name, language) if found else device.building
+    name, channel = getattr(device.name, language), view.channels[row]
+    template = view.rule.message_zh if language == "zh" else view.rule.message_en
+    said = building in name and "{device}" in template and "{stairwell}" not in template
     return {
         "site": state.devices.keys[number][0],
-        "building": getattr(building.name, language) if building else device.building,
+        "building": "" if said else building,
         "stairwell": str(device.stairwell) if device.stairwell else "",
-        "device": getattr(device.name, language),
-        "channel": view.channels[row],
+        "device": name,
+        "channel": "" if channel == MAIN else channel,
         "rule": view.rule.id,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import subprocess
 import tempfile
@@ -19,7 +20,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.dialects.native import encode_up
 from ingest.status import read_status
+from simulators.recorded import circuit_recordings, pump_recordings
 from tests.publisher import Message, Publisher
+from tests.recordings import play
 from tests.servers import Mosquitto, start_mosquitto
 from tests.service import Courtyard, meters_site, wait_for
 
@@ -209,9 +212,29 @@ def memory_mib(pid: int) -> float:
     raise LookupError(f"no Pss for {pid}")
 
 
+def recordings(rounds: int, _count: int) -> list[Measured]:
+    """The pump recordings and charges over a household, through the whole service."""
+    data = Path(os.environ["COURTYARD_RECORDINGS"]) / "data"
+    pictures = ROOT / "docs" / "pictures"
+    found = []
+    with tempfile.TemporaryDirectory() as name, start_mosquitto(Path(name)) as broker:
+        pumps = play(
+            pump_recordings(data), broker, Path(name) / "p", 60.0, pictures / "recorded-pumps.png"
+        )
+        found.append(Measured("21 pump recordings (SKAB) at 60 x", pumps.figures(), "reported"))
+    for seed in range(1, rounds + 1):
+        with tempfile.TemporaryDirectory() as name, start_mosquitto(Path(name)) as broker:
+            circuits = circuit_recordings(data, seed=seed, count=20)
+            played = play(circuits, broker, Path(name) / "c", 600.0)
+            what = f"20 circuit-days, 10 with an e-bike charge, seed {seed}, at 600 x"
+            found.append(Measured(what, played.figures(), "reported"))
+    return found
+
+
 BENCHES: dict[str, Callable[[int, int], list[Measured]]] = {
     "end-to-end": end_to_end,
     "memory": lambda _rounds, _count: idle_memory(),
+    "recordings": recordings,
 }
 
 
@@ -242,7 +265,10 @@ def main() -> None:
     parser.add_argument("--no-write", action="store_true", help="print only")
     chosen = parser.parse_args()
     measured = []
-    for name in chosen.names or BENCHES:
+    names = chosen.names or [
+        name for name in BENCHES if name != "recordings" or "COURTYARD_RECORDINGS" in os.environ
+    ]
+    for name in names:
         measured += BENCHES[name](chosen.rounds, chosen.count)
         for entry in measured:
             print(f"{entry.what}: {entry.figures} (target: {entry.target})")

@@ -97,6 +97,9 @@ def _publish(fleet: Fleet, broker: str, run: _Run) -> publisher.Progress:
     return done
 
 
-def score_text(truth: Path, alerts: Path) -> str:
-    """Planted faults against alerts, as a table."""
-    return score(read_truth(truth), read_alerts(alerts)).text()
+def score_text(truth: Path, alerts: Path, site: Path | None) -> str:
+    """Planted faults against alerts, as a table. With the site, the silence of what is behind a
+    silent gateway is no false alert."""
+    devices = read_registry(site).devices.values() if site else ()
+    gateways = {device.id: device.gateway for device in devices}
+    return score(read_truth(truth), read_alerts(alerts), gateways=gateways).text()
