@@ -79,7 +79,7 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option("--dir", file_okay=False, help="keep the data here")
     ] = None,
-    speed: Annotated[float, typer.Option(min=0.1, max=600, help="service seconds a second")] = 60,
+    speed: Annotated[float, typer.Option(min=0.1, max=600, help="service seconds a second")] = 30,
     duration: Annotated[
         str | None, typer.Option(help="end after so much wall time, as 90s or 10m")
     ] = None,

@@ -125,7 +125,7 @@ def play(
         with Courtyard(folder, mosquitto.url, site_of(recordings), None, config) as service:
             service.start("run")
             url = f"http://127.0.0.1:{port}"
-            wait_for(lambda: _answers(f"{url}/readyz"), "the service is ready", 120)
+            wait_for(lambda: answers(f"{url}/readyz"), "the service is ready", 120)
             clock = wait_for(lambda: announced(mosquitto.url), "the service announces").clock()
             start_us = clock.now_us() + int(LEAD_S * speed * US_PER_S)
             messages = recorded_messages(recordings, read_registry(SITE), start_us)
@@ -172,7 +172,7 @@ def get(url: str) -> Any:
         return msgspec.json.decode(answer.read())
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)

@@ -21,7 +21,6 @@ from rich.console import Console
 
 from api.supervisor import Child, Supervisor, child
 
-SPEED = 60.0
 BEGINS_AT_HOUR = 18  # local: people come home, and charging begins
 
 # what goes wrong in the demo, and how long after its beginning
