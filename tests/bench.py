@@ -24,8 +24,8 @@ from ingest.dialects.native import encode_up
 from ingest.status import read_status
 from simulators.recorded import circuit_recordings, pump_recordings
 from tests.publisher import Message, Publisher
-from tests.recordings import play
-from tests.servers import Mosquitto, start_mosquitto
+from tests.recordings import answers, play
+from tests.servers import Mosquitto, free_port, start_mosquitto
 from tests.service import Courtyard, meters_site, wait_for
 
 ROOT = Path(__file__).parents[1]
