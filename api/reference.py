@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,6 +17,7 @@ from ingest.metrics import CATALOGUE
 from ingest.readings import Flag
 from ingest.registry import device_type
 from ingest.shelf import shelf_words
+from response.outbox import Telling
 from rules import manual
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -111,6 +113,20 @@ def flags_table() -> str:
 
 _RULE_HEAD = ("id", "about", "holds when", "for", "severity", "standard (edition)")
 
+
+def telling_table() -> str:
+    meaning = {
+        "late_s": "an alert that is older when it is learned of is told as late",
+        "settle_s": "and only after so long, so that its end is seen first",
+        "per_hour": "notices below urgent that one recipient gets in an hour; the rest is a digest",
+        "digest_s": "a digest leaves so long after its first line",
+    }
+    rows = [
+        (f"`{field.name}`", f"{field.default:g}", meaning[field.name]) for field in fields(Telling)
+    ]
+    return markdown_table(("limit", "value", "meaning"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "rule_fields": lambda: markdown_table(("key", "default", "meaning"), manual.field_rows()),
     "kinds": lambda: markdown_table(("kind", "what it does"), manual.kind_summaries()),
@@ -124,6 +140,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "devices": devices_table,
     "pace": pace_table,
     "flags": flags_table,
+    "telling": telling_table,
 }
 
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

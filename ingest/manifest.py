@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from ingest.cursors import sync_folder
 from ingest.store import Cursor, StoreError
 
 NAME = "manifest.json"
@@ -85,12 +86,3 @@ def sync_file(file: Path) -> None:
     """Returns when the content of the file is on disk."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Returns when the names in the folder are on disk."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

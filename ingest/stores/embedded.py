@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ingest import sift
 from ingest.clock import US_PER_S
+from ingest.cursors import sync_folder
 from ingest.manifest import (
     NAME,
     Manifest,
@@ -21,7 +22,6 @@ from ingest.manifest import (
     Replaced,
     read_manifest,
     sync_file,
-    sync_folder,
     write_manifest,
 )
 from ingest.merging import parts_to_merge
