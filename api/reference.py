@@ -118,6 +118,7 @@ def telling_table() -> str:
     meaning = {
         "late_s": "an alert that is older when it is learned of is told as late",
         "settle_s": "and only after so long, so that its end is seen first",
+        "hold_s": "a backlog that is still being read holds late notices up for so long at most",
         "per_hour": "notices below urgent that one recipient gets in an hour; the rest is a digest",
         "digest_s": "a digest leaves so long after its first line",
     }
