@@ -22,7 +22,10 @@ STALE_S = 900.0
 """For a device of unknown type: the slowest type that reports at all keeps this pace."""
 
 STALE_INTERVALS = 3.0
-"""A device that names its own interval is stale after so many of them."""
+"""A device that names its own interval is stale after so many of them, but not before
+`STALE_LEAST_S`: a mobile network delays one message in a hundred by 8 s and more."""
+
+STALE_LEAST_S = 30.0
 
 
 def view_of(rule: Rule, number: int) -> View:
@@ -232,7 +235,7 @@ def _stale_s(rule: Rule, device: Device) -> float:
     if rule.stale_after_s is not None:
         return rule.stale_after_s
     if device.interval_s > 0:
-        return STALE_INTERVALS * device.interval_s
+        return max(STALE_LEAST_S, STALE_INTERVALS * device.interval_s)
     declared = _type(device)
     return declared.stale_after_s if declared else STALE_S
 

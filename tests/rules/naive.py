@@ -168,7 +168,7 @@ class Naive:
         if one.rule.stale_after_s is not None:
             return one.rule.stale_after_s * S
         if device.interval_s:
-            return int(3 * device.interval_s * S)
+            return int(max(30.0, 3 * device.interval_s) * S)
         return int(device_type(device.type).stale_after_s * S) if device.type else 900 * S
 
     def parameter(self, device: Device, name: str) -> float:
