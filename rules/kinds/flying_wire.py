@@ -186,6 +186,9 @@ class FlyingWire:
             seen = since != NEVER_US
             length_us = scope.now_us - np.where(seen, since, scope.now_us)
             present[word] = seen & (length_us >= fusion.PERSISTS_S[word] * US_PER_S)
+        if "ebike" in present:
+            # the ratio of a cable is that of a cable to a bike: the same bike is no second witness
+            present["ebike"] &= ~present["cable_hanging"]
         return present
 
     def evidence(self, memory: Columns, scope: Scope, row: int) -> dict[str, Json]:

@@ -251,7 +251,9 @@ def test_a_camera_alone_that_sees_a_cable_is_no_suspicion() -> None:
         (False, False, False, 0.03),
         (True, False, False, 0.28),
         (True, True, False, 0.83),
-        (False, True, True, 0.70),
+        (False, True, False, 0.47),
+        (False, True, True, 0.47),
+        (False, False, True, 0.11),
     ],
 )
 def test_evidence_joins_as_in_the_worked_figures(
