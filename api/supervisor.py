@@ -100,10 +100,10 @@ class Supervisor:
             self._end()
 
     def _end(self) -> None:
+        """The last started first: nobody is left talking to somebody who is gone."""
+        deadline_s = time.monotonic() + STOP_S
         for child in reversed(self.children):
             child.ask_to_stop()
-        deadline_s = time.monotonic() + STOP_S
-        for child in self.children:
             child.wait(max(0.1, deadline_s - time.monotonic()))
 
 
