@@ -23,7 +23,7 @@ from simulators.score import Alert, Score, code_of, score
 from tests.simulators.community import EVENING_US, rihuali, speaker
 
 HOURS = 2.5
-SLOW = {"CP13", "P11", "C01_unseen"}  # six hours of constancy, a whole tank, half a charge
+SLOW = {"CP13", "P11", "C01", "C01_unseen"}  # six hours of constancy, a whole tank, half a charge
 UNANSWERABLE = {"C01_window"}  # only a camera sees it, and rules ask for a meter
 PLANT = ("supply-1", "supply-2", "supply-3")
 
