@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 
+from api.first_journal import first_journal
 from api.service_clock import open_clock
 from api.settings import Settings
 from api.settings import Subscriber as Asked
 from ingest.cursors import write_cursor
-from ingest.journal import JournalError
 from ingest.segments import open_reader
 from ingest.site import read_registry
 from ingest.status import write_status
@@ -59,18 +58,6 @@ def notifiers(settings: Settings) -> dict[str, Notifier]:
     return {word: open_notifier(word, config) for word in words}
 
 
-def wait_for_journal(settings: Settings, stop: threading.Event, patience_s: float) -> None:
-    """At a first start watch makes the journal while we begin: that is no error to be told."""
-    end_s = time.monotonic() + patience_s
-    while not stop.is_set() and time.monotonic() < end_s:
-        try:
-            open_reader(settings.data_dir / "journal").close()
-        except JournalError:
-            stop.wait(0.2)
-        else:
-            return
-
-
 def run_respond(settings: Settings, stop: threading.Event) -> None:
     """Until `stop`."""
     asyncio.run(_run(settings, stop))
@@ -78,7 +65,9 @@ def run_respond(settings: Settings, stop: threading.Event) -> None:
 
 async def _run(settings: Settings, stop: threading.Event) -> None:
     told = notifiers(settings)
-    await asyncio.to_thread(wait_for_journal, settings, stop, JOURNAL_PATIENCE_S)
+    journal = await asyncio.to_thread(first_journal, settings, stop, JOURNAL_PATIENCE_S)
+    if journal is not None:
+        journal.close()
     engine = open_database(database_url(settings))
     parts = respond.Parts(
         engine=engine,

@@ -16,14 +16,14 @@ from fastapi import FastAPI
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 
 from api.app import close_live, create_app
+from api.first_journal import first_journal
 from api.parts import Parts
 from api.respond import database_url
 from api.rulebooks import kept, load
 from api.service_clock import open_clock
 from api.settings import Settings
 from ingest.history import History
-from ingest.journal import JournalError
-from ingest.segments import SegmentReader, open_reader
+from ingest.segments import open_reader
 from ingest.shelf import from_shelf
 from ingest.site import read_registry
 from ingest.status import write_status
@@ -31,7 +31,6 @@ from ingest.store import Store
 from response.migrate import open_database
 from rules.rule import Rule
 
-JOURNAL_WAIT_S = 0.2
 STOP_S = 5
 
 
@@ -45,7 +44,7 @@ def open_history_store(settings: Settings) -> Store:
 
 def run_serve(settings: Settings, stop: threading.Event) -> None:
     """Until `stop`; waits for the journal, which watch makes."""
-    reader = _journal(settings, stop)
+    reader = first_journal(settings, stop)
     if reader is None:
         return
     tail = open_reader(settings.data_dir / "journal")
@@ -79,15 +78,6 @@ def rules_in_force(settings: Settings) -> Sequence[Rule]:
     """The rules that watch keeps, or those of the settings."""
     rulebook = kept(settings.data_dir) or load(settings.rulebook)
     return rulebook.rules
-
-
-def _journal(settings: Settings, stop: threading.Event) -> SegmentReader | None:
-    while not stop.is_set():
-        try:
-            return open_reader(settings.data_dir / "journal")
-        except JournalError:
-            stop.wait(JOURNAL_WAIT_S)
-    return None
 
 
 class _Server(uvicorn.Server):

@@ -197,9 +197,10 @@ def _keep_house(parts: Parts) -> None:
 def _done_with(parts: Parts) -> int:
     """Up to which batch no consumer, and no recovery, needs the journal any more."""
     cursors = read_cursors(parts.settings.data_dir / "cursors")
-    ours = [c.batch if c.journal == parts.journal.id else 0 for c in cursors.values()]
-    drained = ours if "drain" in cursors else [0]
-    return min([parts.judge.checkpoints.newest, *ours, *drained])
+    if "drain" not in cursors:
+        return 0
+    done = [c.batch if c.journal == parts.journal.id else 0 for c in cursors.values()]
+    return min(parts.judge.checkpoints.newest, *done)
 
 
 def _watch_broker(parts: Parts, now_us: int) -> None:

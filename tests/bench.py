@@ -21,6 +21,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.dialects.native import encode_up
+from ingest.journal import follow
 from ingest.status import read_status
 from simulators.recorded import circuit_recordings, pump_recordings
 from tests.publisher import Message, Publisher
@@ -137,7 +138,7 @@ def courtyard_rate(broker: Mosquitto, protocol: str, count: int, folder: Path) -
                 before = reader.last()
                 publisher.publish(load(count, DEVICES))
             wait_for(lambda: messages_in(service) >= DEVICES + count, "all are committed", 120)
-            batches = [b for b in _read_all(reader, before) if len(b.inputs.readings)]
+            batches = [b for b in follow(reader, before) if len(b.inputs.readings)]
             readings = sum(len(batch.inputs.readings) for batch in batches)
             if readings != 4 * count:
                 raise AssertionError(f"{readings} readings of {4 * count} are in the journal")
@@ -145,12 +146,6 @@ def courtyard_rate(broker: Mosquitto, protocol: str, count: int, folder: Path) -
             return count / ((committed_us(service) - first_us) / 1e6)
         finally:
             reader.close()
-
-
-def _read_all(reader: object, after: int) -> list:  # type: ignore[type-arg]
-    from ingest.journal import follow
-
-    return list(follow(reader, after))  # type: ignore[arg-type]
 
 
 def messages_in(service: Courtyard) -> int:
